@@ -1,0 +1,1 @@
+"""What may be enqueued: one module per task, and the three functions that workers run."""

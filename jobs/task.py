@@ -1,0 +1,83 @@
+"""The interface of a task, and the registry through which workers find it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from mediaflow.errors import ConfigError
+from mediaflow.media.rendition import Rendition
+from mediaflow.settings import Settings, load_settings
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """One vector of a finding: float32, unit length, in the space it names.
+
+    `page` and `time` (seconds) say which picture it was made of; `passage` which text.
+    """
+
+    space: str
+    values: np.ndarray
+    page: int | None = None
+    time: float | None = None
+    passage: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one task says of one asset: JSON-able `data` in the form `mediaflow show --json` prints."""
+
+    data: dict[str, Any]
+    vectors: tuple[Vector, ...] = field(default=())
+
+
+class Task:
+    """One kind of analysis. Subclass, set the class variables, register with `@register`.
+
+    `load` is called once per process, before the first batch, and never in the command line.
+    `analyse` returns one finding per rendition, in order. It may raise: a batch that raises is
+    run again one rendition at a time, and one that raises alone is listed as failed with the
+    error's message as its reason (`MediaError` for what a person can understand).
+    """
+
+    name: ClassVar[str]
+    needs: ClassVar[Literal["pictures", "audio"]]
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def load(self) -> None:
+        """Load the models; called once, in the process that will analyse."""
+
+    def analyse(self, batch: Sequence[Rendition]) -> list[Finding]:
+        """One finding for each rendition of the batch, in order."""
+        raise NotImplementedError
+
+
+_registered: dict[str, type[Task]] = {}
+
+
+def register(task: type[Task]) -> type[Task]:
+    """Class decorator: makes a task known under its name."""
+    _registered[task.name] = task
+    return task
+
+
+def find_task(name: str) -> type[Task]:
+    """The task called `name`; imports the module its entry in the configuration names.
+
+    Raises ConfigError where there is no such entry, or the module does not register it.
+    """
+    entry = load_settings().tasks.get(name)
+    if entry is None:
+        raise ConfigError(f"There is no task {name!r}. Tasks are listed in configs/mediaflow.yaml.")
+    importlib.import_module(entry.module)
+    try:
+        return _registered[name]
+    except KeyError:
+        raise ConfigError(f"Module {entry.module} registers no task {name!r}.") from None

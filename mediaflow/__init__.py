@@ -1,0 +1,1 @@
+"""mediaflow: makes a pile of photos, scans, videos and recordings searchable."""

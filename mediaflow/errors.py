@@ -1,0 +1,48 @@
+"""The one error tree: every message names the thing, the reason and the next step."""
+
+from __future__ import annotations
+
+
+class MediaflowError(Exception):
+    """Base of all errors a user may see; `exit_status` is what the command line ends with."""
+
+    exit_status = 3
+
+
+class UsageError(MediaflowError):
+    """The command, a setting or an argument is wrong; nothing was done."""
+
+    exit_status = 2
+
+
+class ConfigError(UsageError):
+    """A configuration file or variable has a wrong key or value; the message names file and line."""
+
+
+class UnreachableError(MediaflowError):
+    """A part that is needed (Redis, a package index, a hub) does not answer."""
+
+
+class CatalogError(MediaflowError):
+    """The catalog cannot be opened, read or written."""
+
+
+class ModelError(MediaflowError):
+    """A model's files are missing, cannot be fetched, or are not what their SHA-256 says."""
+
+
+class MediaError(MediaflowError):
+    """One file cannot be analysed.
+
+    `permanent` says that trying again cannot help: the file is empty, cut short, or no medium at all.
+    """
+
+    exit_status = 1
+
+    def __init__(self, reason: str, *, permanent: bool = True) -> None:
+        super().__init__(reason)
+        self.permanent = permanent
+
+
+class FindingError(MediaflowError):
+    """What a worker sent back breaks the rules for findings; it is refused and not stored."""

@@ -1,0 +1,1 @@
+"""What files are and what is made of them: kinds, decoding, renditions."""
