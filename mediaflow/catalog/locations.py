@@ -1,0 +1,182 @@
+"""Locations: the paths at which assets were seen, and where each stands on its way."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+MAX_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """A library and the roots in it that a command is about; no roots mean the whole library."""
+
+    library: str
+    roots: tuple[bytes, ...] = ()
+
+    def where(self, table: str = "l") -> tuple[str, list[object]]:
+        """The SQL condition on `table` (a locations alias) and its parameters."""
+        clauses: list[str] = []
+        parameters: list[object] = [self.library]
+        for root in self.roots:
+            inside = root.rstrip(b"/") + b"/"
+            folder, name = os.path.split(root)
+            clauses.append(
+                f"({table}.folder = ? OR ({table}.folder >= ? AND {table}.folder < ?)"
+                f" OR ({table}.folder = ? AND {table}.name = ?))"
+            )
+            parameters += [root, inside, inside[:-1] + b"0", folder, name]
+        inside_roots = f" AND ({' OR '.join(clauses)})" if clauses else ""
+        return f"{table}.library = ?{inside_roots}", parameters
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the catalog knows of one name in a folder. `changed` says which state of it was read."""
+
+    size: int
+    mtime_ns: int
+    state: str
+    permanent: bool
+    attempts: int
+    job: str | None
+    changed: float
+    gone: bool
+
+    def settled(self) -> bool:
+        """Whether nothing more is to be done about it by itself: prepared, or failed for good."""
+        return self.state == "done" or (
+            self.state == "failed" and (self.permanent or self.attempts >= MAX_ATTEMPTS)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A file to be enqueued; `seen` is the `changed` of the row it was compared with, None for none."""
+
+    folder: bytes
+    name: bytes
+    size: int
+    mtime_ns: int
+    seen: float | None
+
+
+def known_in(db: sqlite3.Connection, library: str, folder: bytes) -> dict[bytes, Known]:
+    """The catalog's locations directly in `folder`, by name."""
+    rows = db.execute(
+        "SELECT name, size, mtime_ns, state, permanent, attempts, job, changed, gone IS NOT NULL"
+        " FROM locations WHERE library = ? AND folder = ?",
+        (library, folder),
+    )
+    return {
+        row[0]: Known(row[1], row[2], row[3], bool(row[4]), row[5], row[6], row[7], bool(row[8])) for row in rows
+    }
+
+
+def enqueue(db: sqlite3.Connection, library: str, run: int, job: str, files: Iterable[Candidate]) -> list[int]:
+    """Write down that `job` of `run` will prepare these files; returns the ids of those written.
+
+    A file whose row another process has written since it was compared is left to that process.
+    """
+    ids = []
+    for file in files:
+        row = db.execute(
+            "INSERT INTO locations (library, folder, name, words, size, mtime_ns, state, job, run, changed)"
+            " VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?)"
+            " ON CONFLICT (library, folder, name) DO UPDATE SET size = excluded.size,"
+            "  mtime_ns = excluded.mtime_ns, state = 'queued', job = excluded.job, run = excluded.run,"
+            "  changed = excluded.changed, gone = NULL, reason = NULL,"
+            "  attempts = CASE WHEN size = excluded.size AND mtime_ns = excluded.mtime_ns"
+            "             THEN attempts ELSE 0 END, permanent = 0"
+            " WHERE locations.changed = ?"
+            " RETURNING id",
+            (library, file.folder, file.name, words_of(file.folder, file.name), file.size, file.mtime_ns)
+            + (job, run, time.time(), file.seen),
+        ).fetchone()
+        if row:
+            ids.append(row[0])
+    return ids
+
+
+def words_of(folder: bytes, name: bytes) -> str:
+    """The words of a path that a search by name looks at: the name and its two nearest folders."""
+    near = folder.split(b"/")[-2:]
+    return b" ".join([name, *reversed(near)]).decode("utf-8", "replace")
+
+
+def mark_gone(db: sqlite3.Connection, library: str, folder: bytes, names: Iterable[bytes]) -> int:
+    """Mark names that are no longer in `folder`; returns how many."""
+    now = time.time()
+    rows = [(now, now, library, folder, name) for name in names]
+    db.executemany(
+        "UPDATE locations SET gone = ?, changed = ? WHERE library = ? AND folder = ? AND name = ?", rows
+    )
+    return len(rows)
+
+
+def mark_back(db: sqlite3.Connection, library: str, folder: bytes, names: Iterable[bytes]) -> None:
+    """Take back the mark of names that are in `folder` again, unchanged."""
+    now = time.time()
+    db.executemany(
+        "UPDATE locations SET gone = NULL, changed = ? WHERE library = ? AND folder = ? AND name = ?",
+        [(now, library, folder, name) for name in names],
+    )
+
+
+def folders(db: sqlite3.Connection, scope: Scope) -> list[bytes]:
+    """The folders in `scope` with locations that are not marked as gone."""
+    condition, parameters = scope.where()
+    rows = db.execute(
+        f"SELECT DISTINCT l.folder FROM locations l WHERE {condition} AND l.gone IS NULL", parameters
+    )
+    return [row[0] for row in rows]
+
+
+def count(db: sqlite3.Connection, scope: Scope) -> int:
+    """How many locations in `scope` are not marked as gone."""
+    condition, parameters = scope.where()
+    return int(
+        db.execute(
+            f"SELECT COUNT(*) FROM locations l WHERE {condition} AND l.gone IS NULL", parameters
+        ).fetchone()[0]
+    )
+
+
+def paths(db: sqlite3.Connection, ids: Sequence[int]) -> dict[int, tuple[bytes, bytes, int | None]]:
+    """(folder, name, asset id or None) of locations by id."""
+    marks = ",".join("?" * len(ids))
+    rows = db.execute(f"SELECT id, folder, name, asset FROM locations WHERE id IN ({marks})", list(ids))
+    return {row[0]: (row[1], row[2], row[3]) for row in rows}
+
+
+def prepared(db: sqlite3.Connection, location: int, asset: int) -> None:
+    """The location holds `asset`, and its rendition is made."""
+    db.execute(
+        "UPDATE locations SET asset = ?, state = 'done', reason = NULL, permanent = 0, attempts = 0,"
+        " job = NULL, changed = ? WHERE id = ?",
+        (asset, time.time(), location),
+    )
+
+
+def failed(db: sqlite3.Connection, location: int, reason: str, permanent: bool) -> None:
+    """The location could not be prepared, for `reason`; `permanent` when trying again cannot help."""
+    db.execute(
+        "UPDATE locations SET state = 'failed', reason = ?, permanent = ?, attempts = attempts + 1,"
+        " job = NULL, changed = ? WHERE id = ?",
+        (reason, permanent, time.time(), location),
+    )
+
+
+def of_path(db: sqlite3.Connection, path: bytes, library: str | None = None) -> sqlite3.Row | None:
+    """The newest location of this path, in `library` or any."""
+    folder, name = os.path.split(path)
+    row: sqlite3.Row | None = db.execute(
+        "SELECT * FROM locations WHERE folder = ? AND name = ? AND (? IS NULL OR library = ?)"
+        " ORDER BY gone IS NOT NULL, changed DESC LIMIT 1",
+        (folder, name, library, library),
+    ).fetchone()
+    return row

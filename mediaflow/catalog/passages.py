@@ -1,0 +1,72 @@
+"""Passages: text that was read or heard, cut into pieces that a search can answer with."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+# Long enough to hold a thought for the text encoder, short enough to name the second it was said.
+LONGEST = 320
+SOURCES = {"ocr": "ocr", "transcribe": "speech"}
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A piece of text with its page, or with when it was said or seen (seconds)."""
+
+    text: str
+    page: int | None = None
+    start: float | None = None
+    end: float | None = None
+
+
+def cut(task: str, data: dict[str, Any]) -> list[Passage]:
+    """The passages of a finding; none for tasks that find no text."""
+    if task == "ocr":
+        lines = (Passage(l["text"], l.get("page"), l.get("time"), l.get("time")) for l in data["lines"])
+        return list(_join(lines, apart="\n"))
+    if task == "transcribe":
+        return list(_join((Passage(s["text"].strip(), None, s["start"], s["end"]) for s in data["segments"]), " "))
+    return []
+
+
+def _join(pieces: Iterable[Passage], apart: str) -> Iterator[Passage]:
+    """Neighbouring pieces of the same page put together up to LONGEST characters."""
+    open_: Passage | None = None
+    for piece in pieces:
+        if not piece.text:
+            continue
+        if open_ and open_.page == piece.page and len(open_.text) + len(piece.text) < LONGEST:
+            # Text seen at another time in a video is another passage, speech runs on.
+            if apart == " " or open_.start == piece.start:
+                open_ = Passage(open_.text + apart + piece.text, open_.page, open_.start, piece.end)
+                continue
+        if open_:
+            yield open_
+        open_ = piece
+    if open_:
+        yield open_
+
+
+def replace(db: sqlite3.Connection, asset: int, source: str, passages: list[Passage]) -> bool:
+    """Put these in the place of the asset's passages of `source`; False when they are the same already."""
+    old = [(row["text"], row["page"], row["start"], row["end"]) for row in of(db, asset, source)]
+    new = [(passage.text, passage.page, passage.start, passage.end) for passage in passages]
+    if old == new:
+        return False
+    db.execute("DELETE FROM passages WHERE asset = ? AND source = ?", (asset, source))
+    db.execute("DELETE FROM vectors WHERE asset = ? AND source = ?", (asset, source))
+    db.executemany(
+        "INSERT INTO passages (asset, source, ordinal, text, page, start, end) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [(asset, source, ordinal, *passage) for ordinal, passage in enumerate(new)],
+    )
+    return True
+
+
+def of(db: sqlite3.Connection, asset: int, source: str) -> list[sqlite3.Row]:
+    """The asset's passages of `source`, in order."""
+    return db.execute(
+        "SELECT * FROM passages WHERE asset = ? AND source = ? ORDER BY ordinal", (asset, source)
+    ).fetchall()
