@@ -1,0 +1,1 @@
+"""Model weights: the one list of them, where they come from, and their verification."""

@@ -1,0 +1,38 @@
+"""How ONNX Runtime is used: threads from the settings, no spinning, the GPU where it is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mediaflow.errors import ModelError
+from mediaflow.settings import Settings
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+
+def open_session(model: Path | bytes, settings: Settings) -> onnxruntime.InferenceSession:
+    """An inference session of a file or a serialised model, with the threads of task `embed`.
+
+    Raises ModelError where ONNX Runtime cannot load it.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    task = settings.tasks.get("embed")
+    options.intra_op_num_threads = task.threads if task else 2
+    options.inter_op_num_threads = 1
+    # A thread that spins while it waits takes the core away from the other workers.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    available = onnxruntime.get_available_providers()
+    wanted = ["CPUExecutionProvider"]
+    if settings.device != "cpu" and "CUDAExecutionProvider" in available:
+        wanted.insert(0, "CUDAExecutionProvider")
+    source = model if isinstance(model, bytes) else str(model)
+    try:
+        return onnxruntime.InferenceSession(source, options, providers=wanted)
+    except Exception as error:  # its exceptions share no base but Exception
+        named = model if isinstance(model, Path) else "a model built from weights"
+        raise ModelError(f"ONNX Runtime cannot load {named}: {error}.") from error
