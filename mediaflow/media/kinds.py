@@ -40,9 +40,7 @@ SUFFIXES: dict[str, Kind] = {
 }
 
 _UNFINISHED = _words("part partial crdownload download tmp temp !ut aria2 filepart")
-_SIDECARS = _words(
-    "xmp aae thm pp3 dop on1 lrv lrf srt vtt ass sub idx cue lrc m3u m3u8 pls nfo"
-)
+_SIDECARS = _words("xmp aae thm pp3 dop on1 lrv lrf srt vtt ass sub idx cue lrc m3u m3u8 pls nfo")
 _SYSTEM = _words(
     "thumbs.db ehthumbs.db desktop.ini $recycle.bin @eadir @tmp #recycle #snapshot __macosx lost+found"
 ) | {
@@ -90,11 +88,7 @@ def hidden_or_system(name: str) -> Literal["hidden", "system"] | None:
     if name.startswith("."):
         return "hidden"
     lower = name.lower()
-    return (
-        "system"
-        if lower in _SYSTEM or lower.startswith("~$") or lower.endswith("~")
-        else None
-    )
+    return "system" if lower in _SYSTEM or lower.startswith("~$") or lower.endswith("~") else None
 
 
 @lru_cache(maxsize=4096)
@@ -104,14 +98,10 @@ def _of_suffix(suffix: str) -> Skipped | None:
     if suffix in _SIDECARS:
         return "sidecar"
     kind = _types.guess_type("x." + suffix)[0] or ""
-    other = suffix in _OTHER or kind.startswith(
-        ("text/", "application/", "font/", "model/", "message/")
-    )
+    other = suffix in _OTHER or kind.startswith(("text/", "application/", "font/", "model/", "message/"))
     return "unsupported" if other else None
 
 
 def matches(name: str, path: str, patterns: tuple[str, ...]) -> bool:
     """Whether a file or folder is excluded: a glob with a slash is held against the path below the root."""
-    return any(
-        fnmatch.fnmatchcase(path if "/" in glob else name, glob) for glob in patterns
-    )
+    return any(fnmatch.fnmatchcase(path if "/" in glob else name, glob) for glob in patterns)

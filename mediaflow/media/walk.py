@@ -50,39 +50,29 @@ def walk(roots: Sequence[Path | str], exclude: Sequence[str] = ()) -> Iterator[F
         try:
             status = os.stat(start)
         except OSError as error:
-            raise UsageError(
-                f"{os.fsdecode(start)} cannot be read: {error.strerror}."
-            ) from None
+            raise UsageError(f"{os.fsdecode(start)} cannot be read: {error.strerror}.") from None
         if stat.S_ISDIR(status.st_mode):
             yield from _below(start, tuple(exclude), set(tops) - {start})
         elif stat.S_ISREG(status.st_mode):
             folder, name = os.path.split(start)
-            yield Folder(
-                folder, [File(name, status.st_size, status.st_mtime_ns)], whole=False
-            )
+            yield Folder(folder, [File(name, status.st_size, status.st_mtime_ns)], whole=False)
         else:
             raise UsageError(f"{os.fsdecode(start)} is neither a folder nor a file.")
 
 
-def _below(
-    root: bytes, exclude: tuple[str, ...], others: set[bytes]
-) -> Iterator[Folder]:
+def _below(root: bytes, exclude: tuple[str, ...], others: set[bytes]) -> Iterator[Folder]:
     """The folders of one root; another root on the way is left to its own turn."""
     waiting = [root]
     while waiting:
         path = waiting.pop()
         if path in others:
             continue
-        folder, inner = _read(
-            path, os.fsdecode(path[len(root) :].lstrip(b"/")), exclude
-        )
+        folder, inner = _read(path, os.fsdecode(path[len(root) :].lstrip(b"/")), exclude)
         waiting.extend(reversed(inner))
         yield folder
 
 
-def _read(
-    path: bytes, below: str, exclude: tuple[str, ...]
-) -> tuple[Folder, list[bytes]]:
+def _read(path: bytes, below: str, exclude: tuple[str, ...]) -> tuple[Folder, list[bytes]]:
     folder = Folder(path)
     inner: list[bytes] = []
     try:

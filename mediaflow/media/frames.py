@@ -1,0 +1,164 @@
+"""Key frames: the stills that stand for a video."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mediaflow.media.hdr import tone_map
+
+if TYPE_CHECKING:
+    import av
+    from PIL import Image
+
+CLOSEST = 0.5  # seconds between kept frames, also where scenes are shorter
+_LOOK_EVERY = 0.5  # seconds between frames that are looked at where key frames are far apart
+_SMALL = (64, 36)
+_SCENE = 18.0  # mean difference of grey values that makes another scene
+_SAME = 10.0  # and of the most different tile, below which two frames look the same
+_EVEN = 3.0  # standard deviation of grey values below which there is nothing to see
+_MOST_HELD = 64 << 20  # bytes of packets held back until the next key frame
+
+
+@dataclass(frozen=True, slots=True)
+class Still:
+    """A kept frame: seconds from the start, and its upright sRGB picture."""
+
+    time: float
+    image: Image.Image
+    scale: float
+
+
+class Frames:
+    """Takes the packets of one video stream and hands on the frames worth keeping, in order.
+
+    Only key frames are decoded where they stand no more than `every` seconds apart, and all frames
+    that others depend on where they do not. A frame is kept when it shows another scene than the
+    last kept one, or differs from it at all and is `every` seconds later.
+    """
+
+    def __init__(
+        self, stream: av.VideoStream, start: float, every: float, closest: float, pixels: int
+    ) -> None:
+        self.stream, self.start, self.every, self.pixels = stream, start, every, pixels
+        self.closest = max(closest, CLOSEST)
+        self.errors = 0
+        self.decoded = self.rotation = 0
+        self.reached = 0.0
+        self._held: list[av.Packet] = []
+        self._held_bytes = 0
+        self._through = False
+        self._looked = self._kept = -1e9
+        self._last: np.ndarray | None = None
+        self._spare: Still | None = None
+
+    def feed(self, packet: av.Packet | None) -> Iterator[Still]:
+        """Take a packet (None: the end) and yield what is found worth keeping by now."""
+        if packet is not None and packet.pts is not None:
+            self.reached = max(self.reached, float(packet.pts * packet.time_base) - self.start)
+        if packet is None or packet.is_keyframe:
+            first = self._held[:1]
+            self._held, self._held_bytes = [], 0
+            for held in first:
+                yield from self._decode(held)
+            self._through = False
+            if packet is None:
+                yield from self._decode(None)
+                if self._spare:
+                    yield self._spare
+                return
+        if self._through:
+            yield from self._decode(packet)
+            return
+        self._held.append(packet)
+        self._held_bytes += packet.size
+        if self._is_sparse() or self._held_bytes > _MOST_HELD:
+            held, self._held, self._held_bytes, self._through = self._held, [], 0, True
+            for each in held:
+                yield from self._decode(each)
+
+    def _is_sparse(self) -> bool:
+        first, last = self._held[0], self._held[-1]
+        times = [packet.pts if packet.pts is not None else packet.dts for packet in (first, last)]
+        if times[0] is None or times[1] is None or not first.time_base:
+            return len(self._held) > 25 * self.every
+        return float((times[1] - times[0]) * first.time_base) > self.every
+
+    def _decode(self, packet: av.Packet | None) -> Iterator[Still]:
+        import av
+
+        try:
+            frames = self.stream.codec_context.decode(packet)
+        except av.FFmpegError:
+            self.errors += 1
+            return
+        for frame in frames:
+            if not frame.is_corrupt or not self.decoded:
+                self.decoded += 1
+                yield from self._look(frame)
+
+    def _look(self, frame: av.VideoFrame) -> Iterator[Still]:
+        clock = frame.time if frame.time is not None and math.isfinite(frame.time) else self.reached
+        time = max(0.0, clock - self.start)
+        self.rotation = frame.rotation
+        if abs(time - self._looked) < _LOOK_EVERY:
+            return
+        self._looked = time
+        small = _grey(frame)
+        if not self._is_worth(small, time):
+            return
+        still = Still(time, *picture(frame, self.stream, self.pixels))
+        if small.std() < _EVEN:
+            self._spare = self._spare or (still if self._last is None else None)
+            return
+        self._spare, self._last, self._kept = None, small, time
+        yield still
+
+    def _is_worth(self, small: np.ndarray, time: float) -> bool:
+        if self._last is None:
+            return True
+        if time - self._kept < self.closest:
+            return False
+        differs = np.abs(small - self._last)
+        return bool(
+            differs.mean() > _SCENE or (time - self._kept >= self.every and _tiles(differs).max() > _SAME)
+        )
+
+
+def _grey(frame: av.VideoFrame) -> np.ndarray:
+    """The frame's grey values, float32 of shape (36, 64)."""
+    small = frame.reformat(*_SMALL, format="gray", interpolation="AREA")
+    return small.to_ndarray().astype(np.float32)
+
+
+def _tiles(values: np.ndarray) -> np.ndarray:
+    """Means of 4 × 4 tiles, shape (9, 16)."""
+    return values.reshape(9, 4, 16, 4).mean(axis=(1, 3))
+
+
+def picture(frame: av.VideoFrame, stream: av.VideoStream, pixels: int) -> tuple[Image.Image, float]:
+    """A frame as an upright sRGB picture of square pixels, and its scale to the upright original."""
+    from PIL import Image
+
+    width, height = shown_size(frame.width, frame.height, stream)
+    scale = min(1.0, pixels / max(width, height))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    image: Image.Image = tone_map(frame, size)
+    if frame.interlaced_frame:  # one field alone: half the lines, but no combs
+        image = Image.fromarray(np.asarray(image)[::2]).resize(size, Image.Resampling.BICUBIC)
+    turn: Callable[[Any], Image.Image] = image.transpose
+    quarter = round(frame.rotation / 90) % 4
+    if quarter:
+        T = Image.Transpose
+        image = turn({1: T.ROTATE_90, 2: T.ROTATE_180, 3: T.ROTATE_270}[quarter])
+    return image, scale
+
+
+def shown_size(width: int, height: int, stream: av.VideoStream) -> tuple[int, int]:
+    """Width and height in square pixels, before any turn."""
+    aspect = float(stream.sample_aspect_ratio or 1)
+    return (round(width * aspect), height) if 0.2 < aspect < 5 else (width, height)

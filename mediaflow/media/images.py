@@ -1,0 +1,278 @@
+"""Photos and scans: decoded, upright, in sRGB, page by page."""
+
+from __future__ import annotations
+
+import io
+import math
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from mediaflow.errors import MediaError
+from mediaflow.media.content import IMAGE_FORMATS, image_name, read_head
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+MAX_PIXELS = 250_000_000  # a 200-megapixel phone photo passes; decoded, it takes about 1 GB
+# What Pillow's plugins let through when a file is damaged, besides errors of reading it.
+DAMAGED = (OSError, ValueError, SyntaxError, RuntimeError, EOFError, LookupError, TypeError, ArithmeticError,
+           struct.error, zlib.error)  # fmt: skip
+_READABLE = 0.1  # a picture of which less than this part is there is no use to anyone
+
+
+def open_image(file: BinaryIO) -> Image.Image | None:
+    """The image in a file, not decoded yet; None where it is no image at all.
+
+    Raises MediaError where it begins like an image and is none, or is larger than MAX_PIXELS.
+    """
+    import pillow_heif
+    from PIL import Image, UnidentifiedImageError
+
+    pillow_heif.register_heif_opener()
+    Image.MAX_IMAGE_PIXELS = None  # checked below, with a reason that a person understands
+    name = image_name(read_head(file))
+    warnings.filterwarnings("ignore", module="PIL")
+    try:
+        image = Image.open(file, formats=IMAGE_FORMATS)
+    except UnidentifiedImageError:
+        if name is None:
+            return None
+        raise MediaError(f"a damaged {name} image: it cannot be decoded") from None
+    except DAMAGED as error:
+        raise MediaError(f"a damaged {name or ''} image: {_say(error)}".replace("  ", " ")) from None
+    _check_size(image)
+    return image
+
+
+def pages(image: Image.Image, pixels: int, most: int) -> Iterator[tuple[int, Image.Image, float, str | None]]:
+    """Each page as (number from 1, upright sRGB image, scale, warning).
+
+    An image is one page, an animation its first frame, a multi-page TIFF up to `most` pages. No
+    picture is longer than `pixels` on a side; `scale` is its pixels per pixel of the upright original.
+    Raises MediaError where nothing of the first page can be decoded.
+    """
+    frames = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
+    number = 0
+    for frame in range(frames):
+        if number == most:
+            break
+        try:
+            if frame:
+                image.seek(frame)
+                _check_size(image)
+                if _is_reduced(image):
+                    continue
+            page, scale, warning = _decode(image, pixels)
+        except (MediaError, *DAMAGED) as error:
+            if not number:
+                raise _damaged(image, error) from None
+            continue  # later pages of a damaged scan: what was read so far is kept
+        number += 1
+        yield number, page, scale, warning
+
+
+def describe(image: Image.Image) -> dict[str, Any]:
+    """Format, upright size in pixels and, where the camera wrote them, time, camera and place.
+
+    `taken` is ISO 8601, with an offset only where the camera gave one; `gps` is [latitude, longitude]
+    in degrees.
+    """
+    exif = image.getexif()
+    width, height = image.size
+    if exif.get(0x0112) in (5, 6, 7, 8):
+        width, height = height, width
+    media: dict[str, Any] = {"width": width, "height": height, "format": image.format or "?"}
+    details = exif.get_ifd(0x8769)
+    taken = _time(details.get(0x9003), details.get(0x9011)) or _time(exif.get(0x0132), details.get(0x9010))
+    make, model = (_text(exif.get(tag)) for tag in (0x010F, 0x0110))
+    camera = model if model.startswith(make) else f"{make} {model}"
+    facts = {"taken": taken, "camera": camera.strip(), "gps": _place(exif.get_ifd(0x8825))}
+    return media | {name: fact for name, fact in facts.items() if fact}
+
+
+def encode(image: Image.Image, form: str, quality: int) -> bytes:
+    """The image as the bytes of a JPEG (4:4:4) or WebP file."""
+    buffer = io.BytesIO()
+    options: dict[str, Any] = {"subsampling": 0} if form == "JPEG" else {"method": 2}
+    image.save(buffer, form, quality=quality, **options)
+    return buffer.getvalue()
+
+
+def shrink(image: Image.Image, pixels: int) -> Image.Image:
+    """The image, no longer than `pixels` on a side."""
+    from PIL import Image
+
+    ratio = pixels / max(image.size)
+    if ratio >= 1:
+        return image
+    size = (max(1, round(image.width * ratio)), max(1, round(image.height * ratio)))
+    return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+
+
+def _check_size(image: Image.Image) -> None:
+    if image.width * image.height > MAX_PIXELS:
+        raise MediaError(
+            f"the image claims {image.width} × {image.height} pixels, more than the {MAX_PIXELS / 1e6:.0f} "
+            "million that are read"
+        )
+
+
+def _decode(image: Image.Image, pixels: int) -> tuple[Image.Image, float, str | None]:
+    size = image.size
+    profile = image.info.get("icc_profile")
+    if image.format in ("JPEG", "MPO"):
+        image.draft(image.mode, (pixels, pixels))
+    warning = _load(image)
+    orientation = image.getexif().get(0x0112)
+    page = _to_srgb(shrink(_direct(image), pixels), profile)
+    if turn := _turns().get(orientation):
+        page = page.transpose(turn)
+    return page, max(page.size) / max(size), warning
+
+
+def _turns() -> dict[Any, Image.Transpose]:
+    """What makes each EXIF orientation upright (Exif 2.3, tag 0x0112)."""
+    from PIL.Image import Transpose as T
+
+    return {
+        2: T.FLIP_LEFT_RIGHT, 3: T.ROTATE_180, 4: T.FLIP_TOP_BOTTOM, 5: T.TRANSPOSE, 6: T.ROTATE_270,
+        7: T.TRANSVERSE, 8: T.ROTATE_90,
+    }  # fmt: skip
+
+
+def _load(image: Image.Image) -> str | None:
+    """Decode; what is cut short is decoded as far as it goes, with a warning."""
+    from PIL import ImageFile
+
+    try:
+        image.load()
+        return None
+    except DAMAGED as error:
+        first = error
+    ImageFile.LOAD_TRUNCATED_IMAGES = True
+    try:
+        image.load()
+    except DAMAGED:
+        raise first from None
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = False
+    part = _filled(image)
+    if part < _READABLE:
+        raise MediaError(f"a damaged {image.format} image: only {part:.0%} of the picture can be decoded")
+    return f"damaged: about {part:.0%} of the picture could be decoded"
+
+
+def _filled(image: Image.Image) -> float:
+    """The part of the rows above the even area that a decoder leaves where data ends."""
+    rows = np.asarray(image.convert("L").resize((32, image.height), 0))
+    differs = np.flatnonzero((rows != rows[-1, -1]).any(axis=1))
+    return 0.0 if not differs.size else float(differs[-1] + 1) / image.height
+
+
+def _is_reduced(image: Image.Image) -> bool:
+    """Whether a TIFF page is but a thumbnail of another (NewSubfileType, TIFF 6.0 section 8)."""
+    tags = getattr(image, "tag_v2", {})
+    return bool(int(tags.get(254, 0) or 0) & 1)
+
+
+def _direct(image: Image.Image) -> Image.Image:
+    """The image in a mode whose values can be averaged: no palette, 8 bits a channel."""
+    if image.mode == "1":
+        return image.convert("L")
+    if image.mode in ("P", "PA", "LA", "La", "RGBa") or (
+        image.mode in ("L", "RGB") and "transparency" in image.info
+    ):
+        has_alpha = image.mode != "P" or "transparency" in image.info
+        return image.convert("RGBA" if has_alpha else "RGB")
+    return _eight_bit(image) if image.mode.startswith(("I", "F")) else image
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Deep grey as 8 bits: whole numbers scaled by their depth, floats by what occurs."""
+    from PIL import Image
+
+    values = np.asarray(image)
+    if image.mode == "F":
+        values = np.nan_to_num(values)
+        low, high = float(values.min()), float(values.max())
+        return Image.fromarray(((values - low) * (255.0 / max(high - low, 1e-9))).astype(np.uint8))
+    depth = next((bits for bits in (8, 10, 12, 14, 16) if values.max(initial=0) < 1 << bits), 31)
+    return Image.fromarray((values.clip(min=0) >> (depth - 8)).astype(np.uint8))
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """RGB in sRGB, transparent parts white."""
+    from PIL import Image
+
+    if image.mode != "RGBA":
+        return _apply_profile(image, profile).convert("RGB")
+    page = Image.new("RGB", image.size, "white")
+    page.paste(_apply_profile(image.convert("RGB"), profile), mask=image.getchannel("A"))
+    return page
+
+
+def _apply_profile(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Colours by the file's ICC profile; a damaged one is as good as none."""
+    from PIL import ImageCms
+
+    if not profile or b"sRGB" in profile[:4096] and image.mode == "RGB":
+        return image
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        return (
+            ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+            or image
+        )
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return image
+
+
+def _damaged(image: Image.Image, error: Exception) -> MediaError:
+    if isinstance(error, MediaError):
+        return error
+    return MediaError(f"a damaged {image.format} image: {_say(error)}")
+
+
+def _say(error: Exception) -> str:
+    text = str(error).lower()
+    if "truncated" in text or "eof" in text or "not enough" in text or isinstance(error, EOFError):
+        return "it is cut short"
+    return "it cannot be decoded"
+
+
+def _text(value: Any) -> str:
+    return str(value).replace("\0", " ").strip() if isinstance(value, str) else ""
+
+
+def _time(value: Any, offset: Any) -> str | None:
+    text = _text(value)
+    zone = _text(offset)
+    for stamp, form in ((text + zone, "%Y:%m:%d %H:%M:%S%z"), (text, "%Y:%m:%d %H:%M:%S")):
+        try:
+            return datetime.strptime(stamp, form).isoformat()
+        except ValueError:
+            continue
+    return None
+
+
+def _place(gps: dict[int, Any]) -> list[float] | None:
+    try:
+        degrees = [sum(float(part) / 60**power for power, part in enumerate(gps[tag])) for tag in (2, 4)]
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None
+    latitude, longitude = (
+        value * (-1 if gps.get(tag) in ("S", "W") else 1) for value, tag in zip(degrees, (1, 3), strict=True)
+    )
+    if (
+        not (math.isfinite(latitude) and math.isfinite(longitude))
+        or abs(latitude) > 90
+        or abs(longitude) > 180
+    ):
+        return None
+    return [round(latitude, 6), round(longitude, 6)] if (latitude, longitude) != (0, 0) else None
