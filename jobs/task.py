@@ -18,14 +18,13 @@ from mediaflow.settings import Settings, load_settings
 class Vector:
     """One vector of a finding: float32, unit length, in the space it names.
 
-    `page` and `time` (seconds) say which picture it was made of; `passage` which text.
+    `page` and `time` (seconds) say which picture it was made of.
     """
 
     space: str
     values: np.ndarray
     page: int | None = None
     time: float | None = None
-    passage: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +39,15 @@ class Task:
     """One kind of analysis. Subclass, set the class variables, register with `@register`.
 
     `load` is called once per process, before the first batch, and never in the command line.
-    `analyse` returns one finding per rendition, in order. It may raise: a batch that raises is
-    run again one rendition at a time, and one that raises alone is listed as failed with the
-    error's message as its reason (`MediaError` for what a person can understand).
+    `analyse` gets up to `together` renditions at once and returns one finding for each, in order.
+    It may raise: a batch that raises is run again one rendition at a time, and one that raises
+    alone is listed as failed with the error's message as its reason (`MediaError` for what a
+    person can understand).
     """
 
     name: ClassVar[str]
     needs: ClassVar[Literal["pictures", "audio"]]
+    together: ClassVar[int] = 1
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

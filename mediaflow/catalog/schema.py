@@ -11,8 +11,12 @@ MIGRATIONS: tuple[str, ...] = (
         kind TEXT NOT NULL CHECK (kind IN ('image', 'video', 'audio')),
         bytes INTEGER NOT NULL,
         media TEXT NOT NULL,
-        added REAL NOT NULL
+        added REAL NOT NULL,
+        -- What its rendition takes on disk and since when; 0 when there is none.
+        rendition_bytes INTEGER NOT NULL DEFAULT 0,
+        rendition_made REAL
     );
+    CREATE INDEX assets_rendition ON assets (rendition_made, rendition_bytes) WHERE rendition_bytes > 0;
 
     -- A path at which an asset was, or will be, found. `asset` is null until prepared.
     CREATE TABLE locations (

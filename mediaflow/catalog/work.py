@@ -133,3 +133,8 @@ def tally(db: sqlite3.Connection, scope: Scope) -> dict[str, int]:
         parameters,
     ).fetchone()
     return {"files": row[0], "failed": row[1], "open": row[2], "done": row[0] - row[1] - row[2]}
+
+
+def forget(db: sqlite3.Connection, asset: int, task: str, model: str) -> None:
+    """Take the row out of the ledger: what it spoke of has changed."""
+    db.execute("DELETE FROM work WHERE asset = ? AND task = ? AND model = ?", (asset, task, model))

@@ -1,0 +1,133 @@
+"""What a worker's child does with the items of a queue: prepare files, analyse renditions, embed text."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jobs.task import Finding, Task, find_task
+from mediaflow.errors import MediaError
+from mediaflow.media.cache import rendition_folder, size_of
+from mediaflow.media.rendition import Rendition
+from mediaflow.settings import load_settings
+
+Item = dict[str, Any]
+Result = dict[str, Any]
+
+
+def handler_for(queue: str) -> Prepare | Analyse:
+    """The handler for a queue: `prepare`, or the task of that name."""
+    return Prepare() if queue == "prepare" else Analyse(find_task(queue)(load_settings()))
+
+
+class Prepare:
+    """Hashes and decodes an original and leaves its rendition: the only reader of untrusted files.
+
+    An item is {"path"}; a result {"asset", "kind", "media", "bytes", "pictures", "audio", "rendition_bytes"}.
+    """
+
+    together = 1
+
+    def load(self) -> None:
+        self.settings = load_settings()
+
+    def handle(self, items: Sequence[Item]) -> list[Result]:
+        return [self._prepare(item["path"]) for item in items]
+
+    def _prepare(self, path: str) -> Result:
+        from mediaflow.media.prepare import hash_file
+
+        asset = hash_file(path)
+        rendition = Rendition.load(rendition_folder(asset)) or self._make(path, asset)
+        return {
+            "asset": asset,
+            "kind": rendition.kind,
+            "media": rendition.media,
+            "bytes": Path(path).stat().st_size,
+            "pictures": len(rendition.pictures),
+            "audio": rendition.audio is not None,
+            "rendition_bytes": size_of(rendition),
+        }
+
+    def _make(self, path: str, asset: str) -> Rendition:
+        from mediaflow.media.prepare import make_rendition
+
+        folder = rendition_folder(asset)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{asset[:12]}-", dir=folder.parent))
+        try:
+            make_rendition(path, partial, self.settings)
+            # What is there has no manifest, or was made by another process at the same time: equal.
+            shutil.rmtree(folder, ignore_errors=True)
+            partial.rename(folder)
+        except OSError:
+            if Rendition.load(folder) is None:
+                raise
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        made = Rendition.load(folder)
+        assert made is not None
+        return made
+
+
+class Analyse:
+    """Runs one task on renditions, and the embed task also on text.
+
+    An item is {"asset"}, or {"asset", "source", "texts"}; a result {"data", "vectors"} with the
+    vectors' values as base64 of little-endian float16.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.together = task.together
+
+    def load(self) -> None:
+        self.task.load()
+
+    def handle(self, items: Sequence[Item]) -> list[Result]:
+        if any("texts" in item for item in items):
+            return [self._embed_texts(item) if "texts" in item else self._analyse([item])[0] for item in items]
+        return self._analyse(items)
+
+    def _analyse(self, items: Sequence[Item]) -> list[Result]:
+        findings = self.task.analyse([_rendition(item["asset"]) for item in items])
+        return [_result(finding) for finding in findings]
+
+    def _embed_texts(self, item: Item) -> Result:
+        values = self.task.encode_texts(item["texts"])  # type: ignore[attr-defined]
+        vectors = [
+            {"space": self.task.text_space, "ordinal": ordinal, "value": _base64(value)}  # type: ignore[attr-defined]
+            for ordinal, value in enumerate(values)
+        ]
+        return {"data": {}, "vectors": vectors}
+
+
+def _rendition(asset: str) -> Rendition:
+    rendition = Rendition.load(rendition_folder(asset))
+    if rendition is None:
+        raise MediaError("its rendition is not there any more; submit again to make it", permanent=False)
+    return rendition
+
+
+def _result(finding: Finding) -> Result:
+    vectors = [
+        {
+            "space": vector.space,
+            "ordinal": ordinal,
+            "page": vector.page,
+            "time": vector.time,
+            "value": _base64(vector.values),
+        }
+        for ordinal, vector in enumerate(finding.vectors)
+    ]
+    return {"data": finding.data, "vectors": vectors}
+
+
+def _base64(values: np.ndarray) -> str:
+    return base64.b64encode(np.asarray(values, dtype="<f2").tobytes()).decode()

@@ -1,0 +1,1 @@
+"""FAISS: snapshots of the spaces, which are a cache of the vectors in the catalog."""

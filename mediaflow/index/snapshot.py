@@ -1,0 +1,194 @@
+"""Snapshots: one FAISS file for each space, made of the catalog's vectors and replaced atomically.
+
+A snapshot says which vector was the last it holds; a reader adds the newer ones (`reader.py`), so
+that what was stored a second ago is found. It can be thrown away at any time.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import numpy as np
+
+from mediaflow.settings import home
+
+if TYPE_CHECKING:
+    import faiss
+
+# Up to here every vector is compared (exact, half precision as stored); above, an inverted file
+# with 8-bit codes is searched in part. Measured in docs/search.md.
+EXACT_UP_TO = 50_000
+WANTED_RECALL = 0.98
+CHUNK = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What stands in `current.json`: the file, the last vector in it, and how well it finds.
+
+    `recall` is recall@10 against exact search, measured when it was made; 1.0 for an exact one.
+    """
+
+    space: str
+    dimension: int
+    file: str
+    last: int
+    count: int
+    recall: float
+    probes: int
+
+
+def space_folder(space: str) -> Path:
+    """The folder of a space's snapshot; a space's name may hold any character."""
+    return home() / "index" / quote(space, safe="")
+
+
+def current(space: str) -> Snapshot | None:
+    """The snapshot to read now, or None where there is none or it is damaged."""
+    try:
+        return Snapshot(**json.loads((space_folder(space) / "current.json").read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def follow(db: sqlite3.Connection, every: int) -> list[Snapshot]:
+    """Make the snapshots anew that are more than `every` vectors behind the catalog."""
+    made = []
+    for row in db.execute("SELECT name FROM spaces").fetchall():
+        snapshot = current(row[0])
+        last = snapshot.last if snapshot else 0
+        newer = db.execute("SELECT COUNT(*) FROM vectors WHERE space = ? AND id > ?", (row[0], last)).fetchone()[0]
+        # A tenth at least, so that the work of a long run stays in proportion to its vectors.
+        if newer > max(every, snapshot.count // 10 if snapshot else 0):
+            made.append(build(db, row[0]))
+    return made
+
+
+def rebuild(db: sqlite3.Connection) -> list[Snapshot]:
+    """Make all snapshots anew from the catalog."""
+    return [build(db, row[0]) for row in db.execute("SELECT name FROM spaces ORDER BY name").fetchall()]
+
+
+def build(db: sqlite3.Connection, space: str) -> Snapshot:
+    """Make the snapshot of one space and put it in the place of the last one."""
+    dimension = db.execute("SELECT dimension FROM spaces WHERE name = ?", (space,)).fetchone()[0]
+    last, count = db.execute(
+        "SELECT COALESCE(MAX(id), 0), COUNT(*) FROM vectors WHERE space = ?", (space,)
+    ).fetchone()
+    if count <= EXACT_UP_TO:
+        index, recall, probes = _exact(db, space, last, dimension), 1.0, 0
+    else:
+        index, recall, probes = _inverted(db, space, last, dimension, count)
+    return _replace(Snapshot(space, dimension, f"{last}-{count}.faiss", last, count, recall, probes), index)
+
+
+def vectors(db: sqlite3.Connection, space: str, after: int, last: int | None = None) -> Iterator[tuple[Any, Any]]:
+    """The space's vectors by id, in pieces: ids (n,) int64 and values (n, dimension) float32."""
+    rows = db.execute(
+        "SELECT id, value FROM vectors WHERE space = ? AND id > ? AND (? IS NULL OR id <= ?) ORDER BY id",
+        (space, after, last, last),
+    )
+    while piece := rows.fetchmany(CHUNK):
+        values = np.frombuffer(b"".join(row[1] for row in piece), dtype="<f2").astype(np.float32)
+        yield np.array([row[0] for row in piece], dtype=np.int64), values.reshape(len(piece), -1)
+
+
+def _exact(db: sqlite3.Connection, space: str, last: int, dimension: int) -> faiss.Index:
+    import faiss
+
+    codes = faiss.IndexScalarQuantizer(dimension, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+    index = faiss.IndexIDMap2(codes)
+    for ids, values in vectors(db, space, 0, last):
+        index.add_with_ids(values, ids)
+    return index
+
+
+def _inverted(
+    db: sqlite3.Connection, space: str, last: int, dimension: int, count: int
+) -> tuple[faiss.Index, float, int]:
+    import faiss
+
+    lists = 2 ** round(math.log2(4 * math.sqrt(count)))
+    coarse = faiss.IndexFlatIP(dimension)
+    kind = faiss.ScalarQuantizer.QT_8bit
+    index = faiss.IndexIVFScalarQuantizer(coarse, dimension, lists, kind, faiss.METRIC_INNER_PRODUCT)
+    index.cp.niter = 10
+    sample = _sample(db, space, count, lists * 40)
+    index.train(sample)
+    for ids, values in vectors(db, space, 0, last):
+        index.add_with_ids(values, ids)
+    recall, probes = _tune(db, space, last, index, sample[:: max(1, len(sample) // 200)][:200])
+    return index, recall, probes
+
+
+def _sample(db: sqlite3.Connection, space: str, count: int, size: int) -> np.ndarray:
+    """About `size` vectors spread evenly over the space, in random order."""
+    step = max(1, count // size)
+    parts = [values[::step] for _, values in vectors(db, space, 0)]
+    sample = np.concatenate(parts)
+    np.random.default_rng(0).shuffle(sample)
+    return sample
+
+
+def _tune(db: sqlite3.Connection, space: str, last: int, index: faiss.Index, queries: np.ndarray) -> tuple[float, int]:
+    """The fewest lists to look into for WANTED_RECALL against exact search, and the recall@10 seen."""
+    truth = _nearest(db, space, last, queries, 10)
+    probes = 4
+    while True:
+        index.nprobe = probes
+        found = index.search(queries, 10)[1]
+        recall = float(np.mean([len(set(a) & set(b)) / len(b) for a, b in zip(found, truth, strict=True)]))
+        if recall >= WANTED_RECALL or probes >= index.nlist:
+            return recall, probes
+        probes *= 2
+
+
+def _nearest(db: sqlite3.Connection, space: str, last: int, queries: np.ndarray, k: int) -> np.ndarray:
+    """Ids (n, k) of the exact nearest by inner product, read piece by piece."""
+    scores = np.full((len(queries), 0), 0, dtype=np.float32)
+    ids = np.empty((len(queries), 0), dtype=np.int64)
+    for piece_ids, values in vectors(db, space, 0, last):
+        scores = np.concatenate([scores, queries @ values.T], axis=1)
+        ids = np.concatenate([ids, np.tile(piece_ids, (len(queries), 1))], axis=1)
+        best = np.argsort(-scores, axis=1)[:, :k]
+        scores, ids = np.take_along_axis(scores, best, 1), np.take_along_axis(ids, best, 1)
+    return ids
+
+
+def _replace(snapshot: Snapshot, index: faiss.Index) -> Snapshot:
+    """Write the file, then `current.json` that names it, then remove older files.
+
+    A reader that has an older file open keeps it; one that starts between finds a whole pair.
+    """
+    import faiss
+
+    folder = space_folder(snapshot.space)
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f".{snapshot.file}.{os.getpid()}.partial"
+    try:
+        faiss.write_index(index, str(partial))
+        _sync(partial)
+        partial.replace(folder / snapshot.file)
+    finally:
+        partial.unlink(missing_ok=True)
+    description = folder / "current.json.partial"
+    description.write_text(json.dumps(asdict(snapshot)))
+    _sync(description)
+    description.replace(folder / "current.json")
+    for old in folder.glob("*.faiss"):
+        if old.name != snapshot.file:
+            old.unlink(missing_ok=True)
+    return snapshot
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,97 @@
+"""The connection to Redis or Valkey: an outside one by MEDIAFLOW_REDIS_URL, else the embedded one."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from redis import Redis
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import AuthenticationError, RedisError
+from redis.retry import Retry
+
+from mediaflow.errors import UnreachableError, UsageError
+from mediaflow.settings import home
+
+OLDEST = (6, 2)
+
+
+def outside_url() -> str | None:
+    """The URL of an outside Redis or Valkey, where one is named."""
+    return os.environ.get("MEDIAFLOW_REDIS_URL") or None
+
+
+def embedded_file() -> Path:
+    """Where a running embedded Valkey says how to reach it; readable by its owner only."""
+    return home() / "run" / "valkey.json"
+
+
+def redis_url() -> str | None:
+    """The URL to use now; None when there is no outside one and the embedded one was never started."""
+    named = outside_url()
+    if named:
+        return named
+    try:
+        return str(json.loads(embedded_file().read_text())["url"])
+    except FileNotFoundError:
+        return None
+
+
+def without_password(url: str) -> str:
+    """The URL as it may be shown."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    place = parts.netloc.rpartition("@")[2]
+    user = parts.username or ""
+    return urlunsplit(parts._replace(netloc=f"{user}:***@{place}"))
+
+
+def open_connection(url: str) -> Redis:
+    """A client that rides out short interruptions; does not connect yet.
+
+    Raises UsageError for a URL that is none.
+    """
+    try:
+        return Redis.from_url(
+            url,
+            socket_connect_timeout=5,
+            socket_keepalive=True,
+            health_check_interval=30,
+            retry=Retry(ExponentialBackoff(cap=2, base=0.1), 5),
+        )
+    except ValueError as error:
+        raise UsageError(f"MEDIAFLOW_REDIS_URL is not a Redis URL: {error}") from None
+
+
+def connect() -> Redis:
+    """A client whose server has answered and is new enough.
+
+    Raises UnreachableError when it does not answer, saying what to start.
+    """
+    url = redis_url()
+    if url is None:
+        raise UnreachableError(NOT_RUNNING)
+    client = open_connection(url)
+    try:
+        version = str(client.info("server")["redis_version"])
+    except AuthenticationError as error:
+        raise UnreachableError(f"{without_password(url)} refuses the password: {error}.") from None
+    except (RedisError, OSError) as error:
+        if outside_url():
+            raise UnreachableError(
+                f"{without_password(url)} (MEDIAFLOW_REDIS_URL) does not answer: {error}. "
+                "Start it, or unset the variable to use the embedded Valkey."
+            ) from None
+        raise UnreachableError(NOT_RUNNING) from None
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
+        raise UnreachableError(f"{without_password(url)} is Redis {version}; 6.2 or newer is needed.")
+    return client
+
+
+NOT_RUNNING = (
+    "mediaflow is not running. Start it with `mediaflow up` (or `mediaflow up --detach`), "
+    "or use `mediaflow submit --wait`, which starts what it needs."
+)

