@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import pickletools
 import struct
 from dataclasses import dataclass, field
@@ -142,10 +141,9 @@ def _elements(stream: BytesIO, dtype: np.dtype[Any]) -> np.ndarray:
 
 
 def _view(tensor: Tensor, elements: np.ndarray) -> np.ndarray:
-    size = math.prod(tensor.shape)
-    contiguous = tuple(math.prod(tensor.shape[axis + 1 :]) for axis in range(len(tensor.shape)))
-    if any(a != b for a, b, n in zip(tensor.strides, contiguous, tensor.shape, strict=True) if n > 1):
-        raise ValueError("it holds a tensor that is not contiguous")
-    if tensor.offset < 0 or tensor.offset + size > len(elements):
+    last = tensor.offset + sum((n - 1) * step for n, step in zip(tensor.shape, tensor.strides, strict=True))
+    if min(tensor.offset, *tensor.shape, *tensor.strides, 0) < 0 or last >= len(elements):
         raise ValueError("it holds a tensor that reaches beyond its storage")
-    return elements[tensor.offset : tensor.offset + size].reshape(tensor.shape)
+    steps = tuple(step * elements.itemsize for step in tensor.strides)
+    view = np.lib.stride_tricks.as_strided(elements[tensor.offset :], tensor.shape, steps, writeable=False)
+    return np.ascontiguousarray(view)

@@ -1,0 +1,53 @@
+"""Task `embed`: a vector for every picture, so that pictures are found by what they show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from jobs.pictures import open_picture
+from jobs.task import Finding, Task, Vector, register
+from mediaflow.media.rendition import Rendition
+from mediaflow.models.encoders import image_encoder, image_space, text_encoder, text_space
+
+# Decoded pictures held at a time: a video may have hundreds of key frames.
+CHUNK = 16
+
+
+@register
+class Embed(Task):
+    """Vectors of pictures in the image space, and of texts (passages) in the text space."""
+
+    name = "embed"
+    needs = "pictures"
+
+    def load(self) -> None:
+        """Load both encoders."""
+        self._images = image_encoder(self.settings)
+        self._texts = text_encoder(self.settings)
+
+    @property
+    def image_space(self) -> str:
+        """The space of the pictures' vectors; loads nothing."""
+        return image_space(self.settings)
+
+    @property
+    def text_space(self) -> str:
+        """The space of the texts' vectors; loads nothing."""
+        return text_space(self.settings)
+
+    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Vectors (n, dimension) float32 of unit length of passages, in the text space."""
+        return self._texts.encode_texts(texts)
+
+    def analyse(self, batch: Sequence[Rendition]) -> list[Finding]:
+        """One finding for each rendition: no data, one vector for each of its pictures."""
+        found: list[list[Vector]] = [[] for _ in batch]
+        places = [(index, picture) for index, rendition in enumerate(batch) for picture in rendition.pictures]
+        for start in range(0, len(places), CHUNK):
+            chunk = places[start : start + CHUNK]
+            images = [np.asarray(open_picture(batch[index], picture)) for index, picture in chunk]
+            for (index, picture), values in zip(chunk, self._images.encode_images(images), strict=True):
+                found[index].append(Vector(self._images.space, values, page=picture.page, time=picture.time))
+        return [Finding({}, tuple(vectors)) for vectors in found]
