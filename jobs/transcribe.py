@@ -1,0 +1,79 @@
+"""Task `transcribe`: what is said, when, and in which language, by Whisper."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any, ClassVar
+
+from jobs.task import Finding, Task, register
+from jobs.whisper import Heard, Segment, Whisper
+from mediaflow.media.rendition import Rendition
+from mediaflow.media.voice import Window, windows
+from mediaflow.models.store import model_folder
+
+BATCH = 8  # windows that go through the model at once
+ROUND = 4  # batches whose windows vote on the language of their recordings before they are decoded
+# A window speaks another language than its recording when it is this long (seconds) and this sure.
+_OWN_SECONDS = 10.0
+_OWN_SURE = 0.9
+
+
+@register
+class Transcribe(Task):
+    """Whisper base by CTranslate2 (Radford et al. 2022, MIT); windows of several recordings share a batch."""
+
+    name = "transcribe"
+    needs = "audio"
+    together: ClassVar[int] = 16
+
+    def load(self) -> None:
+        """Load the model with this task's number of threads, and the voice detector."""
+        from faster_whisper.vad import get_vad_model
+
+        task = self.settings.tasks[self.name]
+        self._whisper = Whisper(model_folder(task.model), self.settings.device, task.threads)
+        get_vad_model()
+
+    def analyse(self, batch: Sequence[Rendition]) -> list[Finding]:
+        """One finding for each rendition; `language` is None where nothing is said."""
+        votes: list[Counter[str]] = [Counter() for _ in batch]
+        said: list[list[Segment]] = [[] for _ in batch]
+        queue = _queue(batch)
+        while turn := [chunk for _ in range(ROUND) if (chunk := list(islice(queue, BATCH)))]:
+            heard = [(chunk, self._whisper.hear([window for _, window in chunk])) for chunk in turn]
+            for chunk, group in heard:
+                for (index, window), languages in zip(chunk, group.languages, strict=True):
+                    for language, probability in languages.items():
+                        votes[index][language] += probability * window.seconds
+            for chunk, group in heard:
+                spoken = [_language(votes[index], group, row) for row, (index, _) in enumerate(chunk)]
+                for (index, _), segments in zip(chunk, self._whisper.decode(group, spoken), strict=True):
+                    said[index].extend(segments)
+        return [Finding(_data(segments, vote)) for segments, vote in zip(said, votes, strict=True)]
+
+
+def _queue(batch: Sequence[Rendition]) -> Iterator[tuple[int, Window]]:
+    for index, rendition in enumerate(batch):
+        if rendition.audio:
+            for window in windows(rendition.path(rendition.audio)):
+                yield index, window
+
+
+def _language(votes: Counter[str], heard: Heard, row: int) -> str:
+    own, sure = max(heard.languages[row].items(), key=lambda each: each[1])
+    if sure >= _OWN_SURE and heard.windows[row].seconds >= _OWN_SECONDS:
+        return own
+    return votes.most_common(1)[0][0]
+
+
+def _data(segments: list[Segment], votes: Counter[str]) -> dict[str, Any]:
+    return {
+        "language": votes.most_common(1)[0][0] if segments else None,
+        "text": " ".join(segment.text for segment in segments),
+        "segments": [
+            {"start": round(segment.start, 2), "end": round(segment.end, 2), "text": segment.text}
+            for segment in segments
+        ],
+    }

@@ -1,0 +1,163 @@
+"""Whisper, decoding windows of any recordings together."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mediaflow.media.voice import Window
+
+if TYPE_CHECKING:
+    from faster_whisper import WhisperModel
+    from faster_whisper.tokenizer import Tokenizer
+
+# Radford et al. 2022, "Robust Speech Recognition via Large-Scale Weak Supervision", section 4.5.
+_UNSURE = -1.0  # mean log probability of a token below which another temperature is tried
+_REPEATS = 2.4  # compression ratio above which the text goes round in circles
+_NO_SPEECH = 0.6
+_TEMPERATURES = (0.2, 0.4, 0.6, 0.8, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """What was said from `start` to `end`, in seconds of the recording."""
+
+    start: float
+    end: float
+    text: str
+
+
+@dataclass(slots=True)
+class Heard:
+    """Windows that went through the encoder together, and how probable each language is in each."""
+
+    windows: list[Window]
+    languages: list[dict[str, float]]
+    encoded: Any
+
+
+class Whisper:
+    """A Whisper model in CTranslate2 form, warm."""
+
+    def __init__(self, folder: Path, device: str, threads: int) -> None:
+        import ctranslate2
+        from faster_whisper import WhisperModel
+
+        if device == "auto":
+            device = "cuda" if ctranslate2.get_cuda_device_count() else "cpu"
+        compute = "float16" if device == "cuda" else "int8"
+        self.model: WhisperModel = WhisperModel(
+            str(folder), device=device, compute_type=compute, cpu_threads=threads, local_files_only=True
+        )
+        self._tokenizers: dict[str, Tokenizer] = {}
+
+    def hear(self, windows: Sequence[Window]) -> Heard:
+        """Encode windows together and tell their languages."""
+        from faster_whisper.audio import pad_or_trim
+
+        features = [self.model.feature_extractor(window.samples)[..., :-1] for window in windows]
+        encoded = self.model.encode(np.stack([pad_or_trim(feature) for feature in features]))
+        if not self.model.model.is_multilingual:
+            return Heard(list(windows), [{"en": 1.0} for _ in windows], encoded)
+        found = self.model.model.detect_language(encoded)
+        languages = [{token[2:-2]: probability for token, probability in each} for each in found]
+        return Heard(list(windows), languages, encoded)
+
+    def decode(self, heard: Heard, languages: Sequence[str]) -> list[list[Segment]]:
+        """What was said in each window, given its language; nothing where the model hears no speech.
+
+        Windows are decoded together by beam search; one whose text is improbable or goes round in
+        circles is decoded again by itself at rising temperatures.
+        """
+        results = self._generate(heard.encoded, languages, {"beam_size": 5})
+        said = []
+        for window, language, result in zip(heard.windows, languages, results, strict=True):
+            if result.is_doubtful and not result.is_silence:
+                result = self._retry(window, language, result)
+            said.append([] if result.is_silence else self._segments(window, language, result.tokens))
+        return said
+
+    def _generate(self, encoded: Any, languages: Sequence[str], options: dict[str, Any]) -> list[_Result]:
+        from faster_whisper.transcribe import get_suppressed_tokens
+
+        tokenizers = [self._tokenizer(language) for language in languages]
+        results = self.model.model.generate(
+            encoded,
+            [self.model.get_prompt(tokenizer, []) for tokenizer in tokenizers],
+            max_length=self.model.max_length,
+            return_scores=True,
+            return_no_speech_prob=True,
+            suppress_tokens=get_suppressed_tokens(tokenizers[0], [-1]),
+            max_initial_timestamp_index=50,
+            **options,
+        )
+        return [
+            _Result(tokens, result.scores[0] * len(tokens) / (len(tokens) + 1), result.no_speech_prob, text)
+            for result, tokenizer in zip(results, tokenizers, strict=True)
+            for tokens in [result.sequences_ids[0]]
+            for text in [tokenizer.decode(tokens).strip()]
+        ]
+
+    def _retry(self, window: Window, language: str, first: _Result) -> _Result:
+        encoded = self.hear([window]).encoded
+        tried = [first]
+        for temperature in _TEMPERATURES:
+            options = {"beam_size": 1, "num_hypotheses": 5, "sampling_topk": 0, "sampling_temperature": temperature}
+            tried += self._generate(encoded, [language], options)
+            if not tried[-1].is_doubtful or tried[-1].is_silence:
+                return tried[-1]
+        return max([each for each in tried if each.repeats <= _REPEATS] or tried, key=lambda each: each.sure)
+
+    def _segments(self, window: Window, language: str, tokens: list[int]) -> list[Segment]:
+        """Tokens cut where the model set its time stamps, which count 0.02 s."""
+        tokenizer = self._tokenizer(language)
+        begin, said, start = tokenizer.timestamp_begin, [], 0.0
+        words: list[int] = []
+        for token in [*tokens, begin + round(window.seconds / 0.02)]:
+            if token < begin:
+                words.append(token)
+                continue
+            time = min((token - begin) * 0.02, window.seconds)
+            text = tokenizer.decode(words).strip()
+            if text:
+                said.append(Segment(window.start + start, window.start + max(time, start), text))
+            words, start = [], time
+        return said
+
+    def _tokenizer(self, language: str) -> Tokenizer:
+        from faster_whisper.tokenizer import Tokenizer
+
+        if language not in self._tokenizers:
+            multilingual = self.model.model.is_multilingual
+            self._tokenizers[language] = Tokenizer(
+                self.model.hf_tokenizer, multilingual, task="transcribe", language=language
+            )
+        return self._tokenizers[language]
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """Tokens, the mean log probability of one, the probability that nothing is said, and the text."""
+
+    tokens: list[int]
+    sure: float
+    no_speech: float
+    text: str
+
+    @property
+    def repeats(self) -> float:
+        data = self.text.encode()
+        return len(data) / len(zlib.compress(data)) if data else 0.0
+
+    @property
+    def is_doubtful(self) -> bool:
+        return self.sure < _UNSURE or self.repeats > _REPEATS
+
+    @property
+    def is_silence(self) -> bool:
+        return not self.text or (self.no_speech > _NO_SPEECH and self.sure < _UNSURE)

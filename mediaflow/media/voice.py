@@ -1,0 +1,91 @@
+"""Where in a recording somebody speaks: windows of sound that a recogniser can take at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mediaflow.errors import MediaError
+from mediaflow.media.sound import RATE
+
+LONGEST = 30.0  # seconds that Whisper hears at once
+_STRETCH = 600 * RATE  # samples looked at together: this bounds the memory for long recordings
+_WIDEST_GAP = 2.0  # seconds of silence that two utterances in one window may have between them
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Up to LONGEST seconds in which somebody speaks.
+
+    `start` is in seconds of the recording, `samples` are float32 in -1 … 1, mono, at 16 kHz.
+    """
+
+    start: float
+    samples: np.ndarray
+
+    @property
+    def seconds(self) -> float:
+        return len(self.samples) / RATE
+
+
+def windows(path: Path) -> Iterator[Window]:
+    """The windows of a 16 kHz mono recording in which Silero VAD hears speech, in order.
+
+    Raises MediaError where the file cannot be decoded.
+    """
+    from faster_whisper.vad import VadOptions, get_speech_timestamps
+
+    options = VadOptions(max_speech_duration_s=LONGEST, min_silence_duration_ms=160)
+    begin = 0
+    held = np.zeros(0, np.float32)
+    for block, last in _stretches(path):
+        held = np.concatenate([held, block])
+        spans = [(span["start"], span["end"]) for span in get_speech_timestamps(held, options)]
+        joined = list(_join(spans))
+        done = len(held)
+        if not last and joined and done - joined[-1][1] < RATE:  # somebody is still speaking
+            done = joined.pop()[0]
+        for start, end in joined:
+            yield Window((begin + start) / RATE, held[start:end])
+        begin, held = begin + done, held[done:]
+
+
+def _join(spans: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Utterances joined to windows as long as they may be: each costs the recogniser the same."""
+    window: tuple[int, int] | None = None
+    for start, end in spans:
+        if window and end - window[0] <= LONGEST * RATE and start - window[1] <= _WIDEST_GAP * RATE:
+            window = (window[0], end)
+            continue
+        if window:
+            yield window
+        window = (start, end)
+    if window:
+        yield window
+
+
+def _stretches(path: Path) -> Iterator[tuple[np.ndarray, bool]]:
+    """The samples in stretches, and whether a stretch is the last."""
+    blocks: list[np.ndarray] = []
+    size = 0
+    for block in _decoded(path):
+        blocks.append(block)
+        size += len(block)
+        if size >= _STRETCH:
+            yield np.concatenate(blocks), False
+            blocks, size = [], 0
+    yield np.concatenate([*blocks, np.zeros(0, np.float32)]), True
+
+
+def _decoded(path: Path) -> Iterator[np.ndarray]:
+    import av
+
+    try:
+        with av.open(str(path), format="flac") as container:
+            for frame in container.decode(audio=0):
+                yield frame.to_ndarray().reshape(-1).astype(np.float32) / 32768.0
+    except av.FFmpegError as error:
+        raise MediaError(f"the sound of the rendition cannot be read: {error.strerror}", permanent=False) from None
