@@ -159,7 +159,7 @@ def _load(path: Path) -> dict[str, Model]:
         where = f"{path}, line {_line(node, spot)}"
         name = ".".join(str(part) for part in spot) or "the file"
         if first["type"] == "extra_forbidden":
-            raise ConfigError(f"{where}: there is no key {name!r} here. Remove it or mend its name.") from None
+            raise ConfigError(f"{where}: there is no key {name!r} here. Remove it or mend it.") from None
         raise ConfigError(f"{where}: {name} is wrong: {first['msg']}.") from None
 
 

@@ -1,0 +1,157 @@
+"""`mediaflow models`: list, fetch and verify model weights."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mediaflow.models.store import OnProgress, Progress
+
+app = typer.Typer(help="List, fetch and verify model weights.", no_args_is_help=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Answer in JSON, for scripts.")]
+_LINE_SECONDS = 10.0
+
+
+@app.command("list")
+def list_models(as_json: Json = False) -> None:
+    """Show the models of models.yaml, and which of them are here."""
+    from mediaflow.models import store
+    from mediaflow.models.registry import load_registry
+
+    rows = [
+        {
+            "name": model.name,
+            "task": model.task,
+            "default": model.default,
+            "installed": store.installed(model.name),
+            "size": model.size,
+            "licence": model.licence,
+            "origin": model.origin,
+            "files": [{"name": file.name, "size": file.size, "sha256": file.sha256} for file in model.files],
+        }
+        for model in load_registry().values()
+    ]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    typer.echo(f"{'MODEL':<22} {'TASK':<11} {'SIZE':>7}  {'HERE':<5} {'DEFAULT':<8} LICENCE")
+    for row in rows:
+        here, default = ("yes" if row[key] else "no" for key in ("installed", "default"))
+        size = _megabytes(int(str(row["size"])))
+        typer.echo(f"{row['name']:<22} {row['task']:<11} {size:>7}  {here:<5} {default:<8} {row['licence']}")
+
+
+@app.command()
+def pull(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Models; those marked default if none.")
+    ] = None,
+) -> None:
+    """Fetch models from their sources and verify them; goes on where it was stopped."""
+    from mediaflow.models import store
+    from mediaflow.models.registry import load_registry
+    from mediaflow.settings import models_home
+
+    wanted = names or [model.name for model in load_registry().values() if model.default]
+    try:
+        with _shown_progress() as on_progress:
+            pulled = store.pull(wanted, on_progress)
+    except KeyboardInterrupt:
+        typer.echo("Stopped. What came so far is kept: pull again to go on with it.", err=True)
+        raise typer.Exit(130) from None
+    there = f"{len(wanted)} model{'s' if len(wanted) != 1 else ''} in {models_home()}"
+    typer.echo(f"Pulled {', '.join(pulled)}; {there}." if pulled else f"Nothing to pull: {there}.")
+
+
+@app.command()
+def verify(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="Models; the default ones and all that are here if none."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Read every file and compare its SHA-256; status 3 when one is missing or wrong."""
+    from mediaflow.models import store
+    from mediaflow.models.registry import load_registry
+    from mediaflow.settings import models_home
+
+    wanted = names or [
+        model.name
+        for model in load_registry().values()
+        if model.default or any((models_home() / model.name / file.name).exists() for file in model.files)
+    ]
+    problems = store.verify(wanted)
+    if as_json:
+        typer.echo(json.dumps({"ok": not problems, "models": wanted, "problems": problems}, indent=2))
+    else:
+        for problem in problems:
+            typer.echo(problem)
+        wrong = sorted({problem.partition(":")[0] for problem in problems}, key=wanted.index)
+        good = f"{len(wanted)} models: every file is there and has its SHA-256."
+        typer.echo(f"Run: mediaflow models pull {' '.join(wrong)}" if problems else good)
+    if problems:
+        raise typer.Exit(3)
+
+
+@contextmanager
+def _shown_progress() -> Iterator[OnProgress]:
+    """What to tell of progress to: bars on a terminal, and a line now and then elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
+    from rich.progress import Progress as Bars
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _lines()
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(20), DownloadColumn(), TransferSpeedColumn())
+    with Bars(*columns, console=console) as bars:
+        tasks = {}
+
+        def show(progress: Progress) -> None:
+            if progress.note:
+                bars.console.print(f"{progress.model}: {progress.note}", highlight=False, markup=False)
+                return
+            key = f"{progress.model}/{progress.file}"
+            if key not in tasks:
+                tasks[key] = bars.add_task(_short(key), total=progress.total)
+            bars.update(tasks[key], completed=progress.done)
+
+        yield show
+
+
+def _lines() -> OnProgress:
+    told: dict[str, float] = {}  # when a file was told of last; never again once it is complete
+
+    def show(progress: Progress) -> None:
+        if progress.note:
+            typer.echo(f"{progress.model}: {progress.note}", err=True)
+            return
+        key, now = f"{progress.model}/{progress.file}", time.monotonic()
+        complete = progress.done >= progress.total
+        since = now - told.get(key, -math.inf)
+        if since < 0 or (since < _LINE_SECONDS and not complete):
+            return
+        told[key] = math.inf if complete else now
+        state = "fetched, " if complete else f"{_megabytes(progress.done)} of "
+        typer.echo(f"{key}: {state}{_megabytes(progress.total)}", err=True)
+
+    return show
+
+
+def _short(text: str, width: int = 28) -> str:
+    return text if len(text) <= width else "…" + text[1 - width :]
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size < 1e7 else f"{size / 1e6:.0f} MB"
