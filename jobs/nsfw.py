@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from jobs.pictures import open_picture
 from jobs.task import Finding, Task, register
 from mediaflow.media.rendition import Picture, Rendition
+from mediaflow.models.encoders.session import open_session
 from mediaflow.models.store import model_folder
 
 if TYPE_CHECKING:
@@ -33,19 +34,12 @@ class Nsfw(Task):
 
     name = "nsfw"
     needs = "pictures"
+    together: ClassVar[int] = PICTURES_PER_RUN
 
     def load(self) -> None:
         """Open the model with this task's number of threads."""
-        import onnxruntime
-
-        task = self.settings.tasks[self.name]
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = task.threads
-        options.inter_op_num_threads = 1
-        # A thread that spins while it waits takes the core away from the other workers.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        path = model_folder(task.model) / "open_nsfw.onnx"
-        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        path = model_folder(self.settings.tasks[self.name].model) / "open_nsfw.onnx"
+        self._session = open_session(path, self.settings, self.name)
         self._input = self._session.get_inputs()[0].name
 
     def analyse(self, batch: Sequence[Rendition]) -> list[Finding]:

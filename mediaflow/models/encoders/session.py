@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     import onnxruntime
 
 
-def open_session(model: Path | bytes, settings: Settings) -> onnxruntime.InferenceSession:
-    """An inference session of a file or a serialised model, with the threads of task `embed`.
+def open_session(model: Path | bytes, settings: Settings, task: str = "embed") -> onnxruntime.InferenceSession:
+    """An inference session of a file or a serialised model, with the threads of a task.
 
     Raises ModelError where ONNX Runtime cannot load it.
     """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    task = settings.tasks.get("embed")
-    options.intra_op_num_threads = task.threads if task else 2
+    entry = settings.tasks.get(task)
+    options.intra_op_num_threads = entry.threads if entry else 2
     options.inter_op_num_threads = 1
     # A thread that spins while it waits takes the core away from the other workers.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
