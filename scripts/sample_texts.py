@@ -72,19 +72,20 @@ MEMOS = {
     "memo_01.mp3": (
         "libmp3lame",
         "en-us",
-        """Good morning, this is a message from the dentist. Your appointment was moved to Thursday at half past
-        nine. Please call us back today.""",
+        """Good morning, this is a message from the dentist. Your appointment was moved to Thursday at
+        half past nine. Please call us back today.""",
     ),
     "memo_02.m4a": (
         "aac",
         "de",
-        """Guten Abend, hier spricht Peter. Am Wochenende fahren wir mit dem Zug nach Hamburg. Bitte vergiss die
-        Fahrkarten nicht.""",
+        """Guten Abend, hier spricht Peter. Am Wochenende fahren wir mit dem Zug nach Hamburg. Bitte
+        vergiss die Fahrkarten nicht.""",
     ),
     "memo_03.opus": (
         "libopus",
         "en-gb-x-rp",
-        """Here is a reminder for the birthday party. We still need candles, orange juice and a chocolate cake.""",
+        """Here is a reminder for the birthday party. We still need candles, orange juice and a chocolate
+        cake.""",
     ),
 }
 
