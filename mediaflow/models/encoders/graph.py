@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 IR_VERSION, OPSET = 8, 17
-FLOAT, INT64 = 1, 7
-ELEMENTS = {np.dtype("float32"): FLOAT, np.dtype("int64"): INT64}
+MICROSOFT = "com.microsoft"  # ONNX Runtime's own operators
+FLOAT, UINT8, INT64 = 1, 2, 7
+ELEMENTS = {np.dtype("float32"): FLOAT, np.dtype("uint8"): UINT8, np.dtype("int64"): INT64}
 Attribute = int | float | str | Sequence[int]
 
 
@@ -25,7 +26,7 @@ class Graph:
         self._count = 0
 
     def weight(self, values: np.ndarray) -> str:
-        """Add a constant (float32 or int64); its name."""
+        """Add a constant (float32, uint8 or int64); its name."""
         name = self._name("weight")
         dims = b"".join(_integer(1, size) for size in values.shape)
         data = np.ascontiguousarray(values).tobytes()
@@ -34,10 +35,13 @@ class Graph:
         )
         return name
 
-    def node(self, operator: str, *inputs: str, output: str = "", **attributes: Attribute) -> str:
-        """Add a node with one output; the output's name."""
+    def node(
+        self, operator: str, *inputs: str, output: str = "", domain: str = "", **attributes: Attribute
+    ) -> str:
+        """Add a node with one output; the output's name. `domain` is "" for the standard's operators."""
         output = output or self._name(operator)
         parts = [_text(1, name) for name in inputs] + [_text(2, output), _text(4, operator)]
+        parts += [_text(7, domain)] if domain else []
         parts += [_bytes(5, _attribute(name, value)) for name, value in attributes.items()]
         self._nodes.append(b"".join(parts))
         return output
@@ -50,7 +54,8 @@ class Graph:
         graph += b"".join(_bytes(5, weight) for weight in self._weights)
         graph += b"".join(_bytes(11, _value(name, shape)) for name, shape in inputs.items())
         graph += b"".join(_bytes(12, _value(name, shape)) for name, shape in outputs.items())
-        return _integer(1, IR_VERSION) + _bytes(8, _integer(2, OPSET)) + _bytes(7, graph)
+        operators = _bytes(8, _integer(2, OPSET)) + _bytes(8, _text(1, MICROSOFT) + _integer(2, 1))
+        return _integer(1, IR_VERSION) + operators + _bytes(7, graph)
 
     def _name(self, stem: str) -> str:
         self._count += 1
