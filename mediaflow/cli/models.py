@@ -142,8 +142,10 @@ def _lines() -> OnProgress:
         since = now - told.get(key, -math.inf)
         if since < 0 or (since < _LINE_SECONDS and not complete):
             return
+        begins = key not in told
         told[key] = math.inf if complete else now
-        state = "fetched, " if complete else f"{_megabytes(progress.done)} of "
+        there = f"{_megabytes(progress.done)} of "
+        state = "fetched, " if complete else "fetching " if begins and not progress.done else there
         typer.echo(f"{key}: {state}{_megabytes(progress.total)}", err=True)
 
     return show

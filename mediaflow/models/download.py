@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import netrc
+import os
 import socket
 import ssl
 import threading
@@ -220,7 +221,7 @@ def _split_login(url: str) -> tuple[str, tuple[str, str] | None]:
 
 def _netrc_login(host: str) -> tuple[str, str] | None:
     try:
-        found = netrc.netrc().authenticators(host)
+        found = netrc.netrc(os.environ.get("NETRC")).authenticators(host)
     except (OSError, netrc.NetrcParseError):
         return None
     return (found[0], found[2] or "") if found else None
