@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -41,10 +39,11 @@ class Prepare:
         return [self._prepare(item["path"]) for item in items]
 
     def _prepare(self, path: str) -> Result:
-        from mediaflow.media.prepare import hash_file
+        from mediaflow.media.prepare import hash_file, make_rendition
 
         asset = hash_file(path)
-        rendition = Rendition.load(rendition_folder(asset)) or self._make(path, asset)
+        folder = rendition_folder(asset)
+        rendition = Rendition.load(folder) or make_rendition(path, folder, self.settings, asset)
         return {
             "asset": asset,
             "kind": rendition.kind,
@@ -54,26 +53,6 @@ class Prepare:
             "audio": rendition.audio is not None,
             "rendition_bytes": size_of(rendition),
         }
-
-    def _make(self, path: str, asset: str) -> Rendition:
-        from mediaflow.media.prepare import make_rendition
-
-        folder = rendition_folder(asset)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{asset[:12]}-", dir=folder.parent))
-        try:
-            make_rendition(path, partial, self.settings)
-            # What is there has no manifest, or was made by another process at the same time: equal.
-            shutil.rmtree(folder, ignore_errors=True)
-            partial.rename(folder)
-        except OSError:
-            if Rendition.load(folder) is None:
-                raise
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-        made = Rendition.load(folder)
-        assert made is not None
-        return made
 
 
 class Analyse:

@@ -180,3 +180,17 @@ def of_path(db: sqlite3.Connection, path: bytes, library: str | None = None) -> 
         (folder, name, library, library),
     ).fetchone()
     return row
+
+
+def candidates(db: sqlite3.Connection, library: str, paths: Iterable[bytes]) -> list[Candidate]:
+    """The known files at these paths, to be enqueued as they are in the catalog."""
+    found = []
+    for path in paths:
+        row = db.execute(
+            "SELECT folder, name, size, mtime_ns, changed FROM locations"
+            " WHERE library = ? AND folder = ? AND name = ? AND gone IS NULL",
+            (library, *os.path.split(path)),
+        ).fetchone()
+        if row:
+            found.append(Candidate(*row))
+    return found

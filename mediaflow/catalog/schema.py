@@ -56,6 +56,7 @@ MIGRATIONS: tuple[str, ...] = (
         changed REAL NOT NULL,
         PRIMARY KEY (asset, task, model)
     ) WITHOUT ROWID;
+    CREATE INDEX work_changed ON work (changed);
     CREATE INDEX work_open ON work (state) WHERE state IN ('wanted', 'failed');
 
     CREATE TABLE findings (

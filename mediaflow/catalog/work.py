@@ -138,3 +138,38 @@ def tally(db: sqlite3.Connection, scope: Scope) -> dict[str, int]:
 def forget(db: sqlite3.Connection, asset: int, task: str, model: str) -> None:
     """Take the row out of the ledger: what it spoke of has changed."""
     db.execute("DELETE FROM work WHERE asset = ? AND task = ? AND model = ?", (asset, task, model))
+
+
+def jobs(db: sqlite3.Connection) -> list[str]:
+    """The ids of the jobs that the ledger has wanted work in."""
+    return [row[0] for row in db.execute("SELECT DISTINCT job FROM work WHERE state = 'wanted'")]
+
+
+def settled_since(db: sqlite3.Connection, since: float) -> dict[str, int]:
+    """How many pieces of work were done or failed since a time, by task; files prepared as `prepare`."""
+    counts = {
+        "prepare": db.execute(
+            "SELECT COUNT(*) FROM locations WHERE changed >= ? AND state != 'queued' AND gone IS NULL", (since,)
+        ).fetchone()[0]
+    }
+    rows = db.execute(
+        "SELECT task, COUNT(*) FROM work WHERE changed >= ? AND state IN ('done', 'failed') GROUP BY task", (since,)
+    )
+    return {queue: count for queue, count in [*counts.items(), *((row[0], row[1]) for row in rows)] if count}
+
+
+def completeness(db: sqlite3.Connection) -> dict[str, object]:
+    """Whether all that is wanted of everything known is done, and what is not: the proof of `status`."""
+    queued, unprepared = db.execute(
+        "SELECT COALESCE(SUM(state = 'queued'), 0), COALESCE(SUM(state = 'failed'), 0) FROM locations"
+        " WHERE state != 'done' AND gone IS NULL"
+    ).fetchone()
+    wanted, failed = db.execute(
+        "SELECT COALESCE(SUM(state = 'wanted'), 0), COALESCE(SUM(state = 'failed'), 0) FROM work"
+        " WHERE state IN ('wanted', 'failed')"
+    ).fetchone()
+    return {
+        "complete": not (queued or wanted),
+        "open": queued + wanted,
+        "failed": unprepared + failed,
+    }

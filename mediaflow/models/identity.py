@@ -17,3 +17,12 @@ def task_model(task: str) -> str:
 def embed_text_model(source: str) -> str:
     """The model under which the text of `source` (ocr or speech) is embedded: another piece of work."""
     return f"{text_space(load_settings())}/{source}"
+
+
+def required_models(task: str) -> list[str]:
+    """The entries of models.yaml that must be on this machine for a task to run."""
+    settings = load_settings()
+    if task == "embed":
+        return []
+    model = settings.tasks[task].model
+    return [model] if model else []

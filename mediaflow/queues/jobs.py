@@ -11,10 +11,16 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import rq.serializers
 from redis import Redis
 from rq import Queue, Retry
 from rq.job import Job
 from rq.serializers import JSONSerializer
+
+# RQ falls back to pickle wherever a serializer is not handed on (registry cleaning, workers that
+# are listed, rq-dashboard's retry), and reading pickle means running whatever it names.
+rq.serializers.PickleSerializer = rq.serializers.DefaultSerializer = JSONSerializer
+rq.serializers.SERIALIZER_ALIASES["pickle"] = JSONSerializer
 
 PREPARE = "jobs.stages.prepare"
 ANALYSE = "jobs.stages.analyse"

@@ -1,0 +1,67 @@
+"""Failures: every file or task that did not work, with its reason, and trying them again."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mediaflow.catalog.locations import Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One thing that failed: `stage` is `prepare` or a task, `last` when (Unix seconds)."""
+
+    path: str
+    stage: str
+    reason: str
+    attempts: int
+    permanent: bool
+    last: float
+
+
+def failures(
+    db: sqlite3.Connection, scope: Scope, stages: Sequence[str] = (), reason: str | None = None
+) -> list[Failure]:
+    """What failed in `scope`, newest first; only in `stages` and with `reason` in its reason, if given."""
+    condition, parameters = scope.where()
+    rows = db.execute(
+        f"""
+        SELECT l.folder, l.name, 'prepare' AS stage, l.reason, l.attempts, l.permanent, l.changed AS last
+          FROM locations l WHERE {condition} AND l.state = 'failed' AND l.gone IS NULL
+        UNION ALL
+        SELECT l.folder, l.name, w.task, w.reason, w.attempts, w.permanent, w.changed
+          FROM work w JOIN locations l ON l.asset = w.asset
+         WHERE {condition} AND w.state = 'failed' AND l.gone IS NULL AND l.state != 'failed'
+        ORDER BY last DESC, folder, name
+        """,
+        parameters * 2,
+    )
+    found = [Failure(os.fsdecode(os.path.join(row[0], row[1])), *row[2:5], bool(row[5]), row[6]) for row in rows]
+    return [
+        failure
+        for failure in found
+        if (not stages or failure.stage in stages) and (not reason or reason.lower() in failure.reason.lower())
+    ]
+
+
+def reset(db: sqlite3.Connection, scope: Scope, failed: Sequence[Failure]) -> None:
+    """Forget the attempts of these failures, so that a submit takes them up again."""
+    now = time.time()
+    for failure in failed:
+        folder, name = os.path.split(os.fsencode(failure.path))
+        if failure.stage == "prepare":
+            db.execute(
+                "UPDATE locations SET permanent = 0, attempts = 0, changed = ?"
+                " WHERE library = ? AND folder = ? AND name = ? AND state = 'failed'",
+                (now, scope.library, folder, name),
+            )
+        else:
+            db.execute(
+                "UPDATE work SET permanent = 0, attempts = 0, changed = ? WHERE task = ? AND state = 'failed'"
+                " AND asset = (SELECT asset FROM locations WHERE library = ? AND folder = ? AND name = ?)",
+                (now, failure.stage, scope.library, folder, name),
+            )

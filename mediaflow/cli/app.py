@@ -1,0 +1,50 @@
+"""The command `mediaflow`: puts the groups of commands together and turns errors into messages."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from mediaflow.cli import catalog, models, processes, search, submit
+from mediaflow.errors import MediaflowError
+
+app = typer.Typer(
+    help="Make a pile of photos, scans, videos and recordings searchable.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+app.add_typer(models.app, name="models")
+app.add_typer(catalog.index_app, name="index")
+for group in (processes, submit, search, catalog):
+    for command in group.commands:
+        app.command()(command)
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something goes wrong.")] = False,
+) -> None:
+    if debug:
+        os.environ["MEDIAFLOW_DEBUG"] = "1"
+
+
+def main() -> None:
+    """Run the command line. Exit status: 0 done, 1 done with failed files, 2 wrong usage, 3 unreachable."""
+    try:
+        app()
+    except MediaflowError as error:
+        if os.environ.get("MEDIAFLOW_DEBUG"):
+            raise
+        print(f"mediaflow: {error}", file=sys.stderr)
+        sys.exit(error.exit_status)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader went away, as `| head` does. Nothing more can be written, also not at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

@@ -1,0 +1,205 @@
+"""The commands that read and tend the catalog: `show`, `runs`, `failures`, `retry`, `export`, `forget`, `index`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import closing
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mediaflow.cli.output import duration, note, path_text, print_json, print_table, when
+from mediaflow.names import readable
+
+if TYPE_CHECKING:
+    from mediaflow.catalog.failures import Failure
+    from mediaflow.catalog.locations import Scope
+
+Json = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+Library = Annotated[str, typer.Option(help="The library.")]
+Paths = Annotated[list[str] | None, typer.Argument(metavar="[PATH]...", help="Files or folders; all if none.")]
+
+index_app = typer.Typer(help="Tend the search index.", no_args_is_help=True)
+
+
+class Format(StrEnum):
+    jsonl = "jsonl"
+    srt = "srt"
+    vtt = "vtt"
+
+
+def show(path: Annotated[str, typer.Argument(help="A file that was submitted.")], json: Json = False) -> None:
+    """Show all that is known of a file."""
+    from mediaflow.catalog import locations
+    from mediaflow.catalog.database import connect
+    from mediaflow.cli.show import print_description
+    from mediaflow.errors import UsageError
+    from mediaflow.ops.show import describe
+
+    absolute = os.path.abspath(os.path.expanduser(path))
+    with closing(connect()) as db:
+        location = locations.of_path(db, os.fsencode(absolute))
+        if location is None:
+            raise UsageError(f"{readable(absolute)} is not known. Submit it: mediaflow submit --wait PATH")
+        answer = describe(db, location)
+    if json:
+        print_json(answer)
+    else:
+        print_description(answer, location)
+
+
+def runs(limit: Annotated[int, typer.Option(min=1, help="How many.")] = 20, json: Json = False) -> None:
+    """List what was submitted, newest first."""
+    from mediaflow.catalog.database import connect
+    from mediaflow.catalog.runs import newest
+    from mediaflow.ops.overview import run_state
+
+    with closing(connect()) as db:
+        states = [run_state(row) for row in newest(db, limit)]
+    if json:
+        print_json(states)
+        return
+    rows = [
+        [r["run"], when(r["started"]), duration(r["ended"] - r["started"]) if r["ended"] else "", r["files"], r["new"]]
+        + [", ".join(readable(root) for root in r["roots"])]
+        for r in states
+    ]
+    print_table(["run", "started", "took", "files", "new", "folder"], rows, right=["run", "files", "new"])
+
+
+def failures(
+    paths: Paths = None,
+    task: Annotated[str | None, typer.Option(help="Only this task (or prepare).")] = None,
+    reason: Annotated[str | None, typer.Option(help="Only with these words in the reason.")] = None,
+    library: Library = "default",
+    json: Json = False,
+) -> None:
+    """List what failed, and why."""
+    found = _failures(paths, task, reason, library)[1]
+    if json:
+        print_json(
+            [{"path": f.path, "stage": f.stage, "reason": f.reason, "attempts": f.attempts, "last": f.last} for f in found]
+        )
+        return
+    if not found:
+        print("Nothing failed.")
+        return
+    print_table(["file", "stage", "reason"], [[path_text(f.path), f.stage, readable(f.reason)] for f in found])
+
+
+def retry(
+    paths: Paths = None,
+    task: Annotated[str | None, typer.Option(help="Only this task (or prepare).")] = None,
+    reason: Annotated[str | None, typer.Option(help="Only with these words in the reason.")] = None,
+    library: Library = "default",
+) -> None:
+    """Enqueue again what failed; `mediaflow up` must be running."""
+    from mediaflow.catalog.database import connect as open_catalog
+    from mediaflow.ops.retry import retry as enqueue_again
+    from mediaflow.queues.connection import connect
+
+    _, found = _failures(paths, task, reason, library)
+    if not found:
+        note("Nothing failed.")
+        return
+    connection = connect()
+    with closing(open_catalog()) as db:
+        run = enqueue_again(db, connection, library, found)
+    note(f"Run {run}: {len(found)} failures are tried again. See: mediaflow status --watch")
+
+
+def export(
+    paths: Paths = None,
+    format: Annotated[Format, typer.Option(help="jsonl: all findings. srt, vtt: subtitles.")] = Format.jsonl,
+    out: Annotated[Path | None, typer.Option(help="A folder for the subtitle files.")] = None,
+    library: Library = "default",
+) -> None:
+    """Write all findings, or the subtitles of recordings."""
+    from mediaflow.catalog.database import connect
+    from mediaflow.ops.show import describe_all
+
+    with closing(connect()) as db:
+        for description in describe_all(db, _scope(paths, library)):
+            if format is Format.jsonl:
+                print_json(description)
+            else:
+                _export_subtitles(description, format, out)
+
+
+def _export_subtitles(description: dict[str, Any], format: Format, out: Path | None) -> None:
+    from mediaflow.media import subtitles
+
+    segments = description["findings"].get("transcribe", {}).get("segments")
+    if not segments:
+        return
+    text = subtitles.srt(segments) if format is Format.srt else subtitles.vtt(segments)
+    if out is None:
+        sys.stdout.write(text)
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    # The hash keeps recordings of the same name in different folders apart.
+    name = f"{Path(description['path']).stem}.{description['asset'][:8]}.{format}"
+    (out / name).write_text(text, encoding="utf-8")
+    note(f"{readable(description['path'])} → {readable(str(out / name))}")
+
+
+def forget(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files or folders.")],
+    gone: Annotated[bool, typer.Option("--gone", help="Only files that are not there any more.")] = False,
+    library: Library = "default",
+    json: Json = False,
+) -> None:
+    """Take files out of the catalog and the search. Originals are never touched."""
+    from mediaflow.catalog.database import connect
+    from mediaflow.errors import UsageError
+    from mediaflow.ops.forget import forget as let_go
+
+    with closing(connect()) as db:
+        result = let_go(db, _scope(paths, library), only_gone=gone)
+    if json:
+        print_json({"locations": result.locations, "assets": result.assets})
+    elif not result.locations and not gone:
+        raise UsageError(f"Nothing of {', '.join(readable(path) for path in paths)} is known in library {library}.")
+    else:
+        note(f"Forgot {result.locations:,} files; {result.assets:,} of them were nowhere else.")
+
+
+@index_app.command("rebuild")
+def rebuild(json: Json = False) -> None:
+    """Make the snapshots of all spaces anew from the catalog."""
+    from dataclasses import asdict
+
+    from mediaflow.catalog.database import connect
+    from mediaflow.index.snapshot import rebuild as rebuild_all
+
+    with closing(connect()) as db:
+        made = rebuild_all(db)
+    if json:
+        print_json([asdict(snapshot) for snapshot in made])
+        return
+    rows = [[s.space, f"{s.count:,}", s.dimension, f"{s.recall:.3f}"] for s in made]
+    print_table(["space", "vectors", "dimension", "recall@10"], rows, right=["vectors", "dimension", "recall@10"])
+
+
+def _failures(
+    paths: list[str] | None, task: str | None, reason: str | None, library: str
+) -> tuple[Scope, list[Failure]]:
+    from mediaflow.catalog.database import connect
+    from mediaflow.catalog.failures import failures as listed
+
+    scope = _scope(paths, library)
+    with closing(connect()) as db:
+        return scope, listed(db, scope, [task] if task else [], reason)
+
+
+def _scope(paths: list[str] | None, library: str) -> Scope:
+    from mediaflow.catalog.locations import Scope
+
+    roots = (os.fsencode(os.path.abspath(os.path.expanduser(path))) for path in paths or [])
+    return Scope(library, tuple(roots))
+
+
+commands = [show, runs, failures, retry, export, forget]

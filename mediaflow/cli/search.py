@@ -1,0 +1,2 @@
+"""`mediaflow search`."""
+commands = []

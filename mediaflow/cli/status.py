@@ -1,0 +1,49 @@
+"""How `mediaflow status` looks."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from typing import Any
+
+from mediaflow.catalog.locations import Scope
+from mediaflow.cli.output import console, duration, print_table, when
+from mediaflow.names import readable
+
+
+def print_status(state: dict[str, Any]) -> None:
+    """The whole state, in tables."""
+    redis = state["redis"]
+    kind = "embedded Valkey" if redis["embedded"] else redis["url"]
+    print(f"Queue: {kind}, {'reachable' if redis['reachable'] else 'not running (mediaflow up)'}")
+    if state["queues"]:
+        rows = [[q["name"], q["waiting"], q["running"], q["failed"], q["workers"]] for q in state["queues"]]
+        figures = ["waiting", "running", "failed", "workers"]
+        print_table(["queue", *figures], rows, right=figures)
+    if state["workers"]:
+        print()
+        print_table(["worker", "pid", "host", "state"], [[w["queue"], w["pid"], w["host"], w["state"]] for w in state["workers"]])
+    if state["runs"]:
+        print()
+        print_table(["run", "started", "took", "files", "new", "folder"], [_run_row(run) for run in state["runs"][:5]])
+    print()
+    if state["complete"]:
+        print("Complete: everything that was submitted is done", end="")
+    else:
+        print(f"{state['open']:,} pieces of work are open", end="")
+    print(f", {state['failed']:,} failed (mediaflow failures)." if state["failed"] else ".")
+
+
+def _run_row(run: dict[str, Any]) -> list[Any]:
+    took = duration(run["ended"] - run["started"]) if run["ended"] else ""
+    folder = ", ".join(readable(root) for root in run["roots"])
+    return [run["run"], when(run["started"]), took, f"{run['files']:,}", f"{run['new']:,}", folder]
+
+
+def watch_status(db: sqlite3.Connection) -> None:
+    """Live progress of everything that is open, until Ctrl-C."""
+    from mediaflow.cli.progress import Meter, follow
+
+    console(error=True).print("Ctrl-C ends this view; the work goes on.")
+    libraries = [row[0] for row in db.execute("SELECT DISTINCT library FROM locations")] or ["default"]
+    follow(Meter(db, [Scope(library) for library in libraries], time.time()), lambda queues: False)

@@ -1,0 +1,1 @@
+"""Operations: submitting folders, and the processes that do the work."""

@@ -1,0 +1,41 @@
+"""rq-dashboard on loopback, made harmless: JSON only, and no requests from other sites' pages."""
+
+from __future__ import annotations
+
+import contextlib
+
+from flask import Response, request
+
+from mediaflow.errors import UnreachableError
+from mediaflow.queues import jobs  # noqa: F401 - before rq_dashboard: from here on RQ knows no pickle
+from mediaflow.queues.connection import redis_url
+
+
+def serve_dashboard(port: int) -> None:
+    """Serve rq-dashboard on 127.0.0.1 until interrupted. Raises UnreachableError when the port is taken."""
+    from rq.serializers import JSONSerializer
+    from rq_dashboard import web
+    from rq_dashboard.cli import make_flask_app
+    from werkzeug.serving import make_server
+
+    web.config.serializer = JSONSerializer
+    app = make_flask_app(None, None, None, "")
+    app.config["RQ_DASHBOARD_REDIS_URL"] = redis_url()
+    app.config["RQ_DASHBOARD_SHOW_FULL_ARGS"] = True
+    web.setup_rq_connection(app)
+    places = {f"127.0.0.1:{port}", f"localhost:{port}"}
+
+    @app.before_request
+    def only_from_here() -> Response | None:
+        # A page of another site could otherwise press the buttons (retry, empty) in this browser.
+        origin = request.headers.get("Origin")
+        if request.host not in places or (origin and origin.removeprefix("http://") not in places):
+            return Response("mediaflow: this dashboard answers its own pages only.\n", 403)
+        return None
+
+    try:
+        server = make_server("127.0.0.1", port, app, threaded=True)
+    except (OSError, SystemExit):
+        raise UnreachableError(f"Port {port} is taken. Choose another: mediaflow dashboard --port N") from None
+    with contextlib.suppress(KeyboardInterrupt):
+        server.serve_forever()

@@ -1,0 +1,54 @@
+"""What `mediaflow status` answers: queues, workers, runs, and whether all that is wanted is done."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import asdict
+from typing import Any
+
+from mediaflow.catalog import runs, work
+from mediaflow.errors import UnreachableError
+from mediaflow.queues.connection import connect, outside_url, redis_url, without_password
+from mediaflow.queues.overview import queues, workers
+from mediaflow.settings import load_settings
+
+
+def overview(db: sqlite3.Connection) -> dict[str, Any]:
+    """The state of the installation in the form `mediaflow status --json` prints."""
+    url = redis_url()
+    answer: dict[str, Any] = {
+        "redis": {
+            "url": without_password(url) if url else None,
+            "embedded": outside_url() is None,
+            "reachable": True,
+        }
+    }
+    try:
+        connection = connect()
+        serving = workers(connection)
+        names = ["prepare", *load_settings().tasks, "index"]
+        answer["queues"] = [asdict(queue) for queue in queues(connection, names, serving)]
+        answer["workers"] = [asdict(worker) for worker in serving]
+    except UnreachableError:
+        answer["redis"]["reachable"] = False
+        answer |= {"queues": [], "workers": []}
+    answer["runs"] = [run_state(row) for row in runs.newest(db, 10)]
+    return answer | work.completeness(db)
+
+
+def run_state(row: sqlite3.Row) -> dict[str, Any]:
+    """A run in the form the command line prints."""
+    return {
+        "run": row["id"],
+        "library": row["library"],
+        "roots": json.loads(row["roots"]),
+        "tasks": row["tasks"].split(","),
+        "started": row["started"],
+        "ended": row["ended"],
+        "files": row["files"],
+        "new": row["new"],
+        "known": row["known"],
+        "gone": row["gone"],
+        "skipped": json.loads(row["skipped"]),
+    }

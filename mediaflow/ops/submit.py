@@ -1,0 +1,225 @@
+"""Submit: walk folders, compare with the catalog, enqueue what is new or lacks a task.
+
+No file is opened: path, size and modification time decide whether a file is known.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from redis import Redis
+
+from mediaflow.catalog import locations, runs, work
+from mediaflow.catalog.database import transaction
+from mediaflow.catalog.locations import Candidate, Scope
+from mediaflow.errors import ModelError, UsageError
+from mediaflow.media.walk import Folder, walk
+from mediaflow.names import readable
+from mediaflow.queues.jobs import PREPARE, NewJob, enqueue, job_id
+from mediaflow.queues.recovery import live_jobs
+from mediaflow.settings import load_settings
+
+# Files are entered in the catalog in pieces of this many, one transaction each.
+PIECE = 2048
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a submit is asked for, made absolute: what to walk, what to do, and how to tell of it."""
+
+    scope: Scope
+    tasks: list[str]
+    models: dict[str, str]
+    exclude: tuple[str, ...] = ()
+    problems: list[str] = field(default_factory=list)
+    on_folder: Callable[[runs.Count], None] = lambda count: None
+
+
+def plan(paths: Sequence[str], library: str, tasks: Sequence[str] | None, exclude: Sequence[str]) -> Plan:
+    """Check the arguments of a submit.
+
+    Raises UsageError for a path that is not there, a task that does not exist, or a root inside
+    mediaflow's own home.
+    """
+    from mediaflow.models.identity import task_model
+
+    settings = load_settings()
+    named = list(dict.fromkeys(tasks or settings.default_tasks()))
+    for task in named:
+        if task not in settings.tasks:
+            raise UsageError(f"There is no task {task!r}. Tasks are: {', '.join(settings.tasks)}.")
+    roots = []
+    for path in paths:
+        absolute = os.path.abspath(os.path.expanduser(path))
+        if not os.path.lexists(absolute):
+            raise UsageError(f"{readable(absolute)} does not exist. Name a folder or a file that is there.")
+        roots.append(os.fsencode(absolute))
+    return Plan(Scope(library, tuple(dict.fromkeys(roots))), named, {t: task_model(t) for t in named}, tuple(exclude))
+
+
+def refuse_emptied(db: sqlite3.Connection, plan: Plan) -> None:
+    """Raise UsageError for a root that held files when last seen and holds none now.
+
+    That is what a disk that is not mounted looks like; the catalog must not take it for a deletion.
+    """
+    for root in plan.scope.roots:
+        before = locations.count(db, Scope(plan.scope.library, (root,)))
+        if before and not any(folder.files for folder in walk([os.fsdecode(root)])):
+            raise UsageError(
+                f"{readable(root)} is empty now, but {before:,} files of it are known. Is its disk mounted? "
+                "Nothing was changed. If the files are really gone: mediaflow forget PATH."
+            )
+
+
+def submit(db: sqlite3.Connection, connection: Redis, plan: Plan, run: int) -> runs.Count:
+    """Enqueue what is new under the plan's roots or lacks one of its tasks; returns what was counted."""
+    queues = [*load_settings().tasks, "prepare", "index"]
+    live = live_jobs(connection, queues)
+    count = runs.Count()
+    gatherer = _Gatherer(db, connection, plan, run)
+    seen: set[bytes] = set()
+    for folder in walk([os.fsdecode(root) for root in plan.scope.roots], plan.exclude):
+        seen.add(folder.path)
+        gatherer.take(_compare(db, plan, folder, live, count))
+        plan.on_folder(count)
+    gatherer.flush()
+    for vanished in set(locations.folders(db, plan.scope)) - seen:
+        count.gone += _mark_gone(db, plan.scope.library, vanished, locations.known_in(db, plan.scope.library, vanished))
+    _enqueue_lacking(db, connection, plan, gatherer, queues)
+    count.known = count.files - count.new
+    with transaction(db):
+        runs.counted(db, run, count)
+    return count
+
+
+def dry_run(db: sqlite3.Connection, plan: Plan) -> tuple[runs.Count, int]:
+    """What a submit would count, and how many known files lack a task; changes nothing, needs no queue."""
+    count = runs.Count()
+    for folder in walk([os.fsdecode(root) for root in plan.scope.roots], plan.exclude):
+        known = locations.known_in(db, plan.scope.library, folder.path)
+        count.files += len(folder.files)
+        count.skipped.update(folder.skipped)
+        for file in folder.files:
+            row = known.get(file.name)
+            count.new += row is None or (row.size, row.mtime_ns) != (file.size, file.mtime_ns)
+        plan.on_folder(count)
+    count.known = count.files - count.new
+    work.remember_live(db, work.jobs(db))
+    return count, len(work.lacking(db, plan.scope, plan.models))
+
+
+def _compare(
+    db: sqlite3.Connection, plan: Plan, folder: Folder, live: set[str], count: runs.Count
+) -> list[Candidate]:
+    """The files of a folder that must be prepared. Marks what vanished and what is back."""
+    known = locations.known_in(db, plan.scope.library, folder.path)
+    count.files += len(folder.files)
+    count.skipped.update(folder.skipped)
+    if folder.error:
+        plan.problems.append(f"{readable(folder.path)} could not be read: {folder.error}")
+    candidates, back = [], []
+    for file in folder.files:
+        row = known.pop(file.name, None)
+        if row is None:
+            count.new += 1
+            candidates.append(Candidate(folder.path, *file, None))
+        elif (row.size, row.mtime_ns) != (file.size, file.mtime_ns):
+            count.new += 1
+            candidates.append(Candidate(folder.path, *file, row.changed))
+        elif row.settled() or row.job in live:
+            if row.gone:
+                back.append(file.name)
+        else:
+            candidates.append(Candidate(folder.path, *file, row.changed))
+    if back:
+        with transaction(db):
+            locations.mark_back(db, plan.scope.library, folder.path, back)
+    if folder.whole and known:
+        count.gone += _mark_gone(db, plan.scope.library, folder.path, known)
+    return candidates
+
+
+def _mark_gone(db: sqlite3.Connection, library: str, folder: bytes, known: dict[bytes, locations.Known]) -> int:
+    # Not listed is not gone: the file may be excluded or passed over this time.
+    names = [name for name, row in known.items() if not row.gone and not os.path.lexists(os.path.join(folder, name))]
+    if not names:
+        return 0
+    with transaction(db):
+        return locations.mark_gone(db, library, folder, names)
+
+
+def _enqueue_lacking(
+    db: sqlite3.Connection, connection: Redis, plan: Plan, gatherer: _Gatherer, queues: list[str]
+) -> None:
+    """Enqueue prepared files that lack a task, also those whose job was lost."""
+    # Jobs are looked up after the ledger could have told of them, so that work that moved on
+    # between the two is not taken for lost.
+    work.remember_live(db, live_jobs(connection, queues))
+    if not work.lacking(db, plan.scope, plan.models):
+        return
+    work.remember_live(db, live_jobs(connection, queues))
+    gatherer.take(work.lacking(db, plan.scope, plan.models))
+    gatherer.flush()
+
+
+def enqueue_files(db: sqlite3.Connection, connection: Redis, plan: Plan, run: int) -> None:
+    """Enqueue the files that the plan's scope names, known to the catalog, without a walk."""
+    gatherer = _Gatherer(db, connection, plan, run)
+    gatherer.take(locations.candidates(db, plan.scope.library, plan.scope.roots))
+    gatherer.flush()
+
+
+class _Gatherer:
+    """Gathers candidates across folders and enqueues them in jobs of the size the settings say."""
+
+    def __init__(self, db: sqlite3.Connection, connection: Redis, plan: Plan, run: int) -> None:
+        self.db, self.connection, self.plan, self.run = db, connection, plan, run
+        self._open: list[Candidate] = []
+
+    def take(self, candidates: list[Candidate]) -> None:
+        self._open += candidates
+        while len(self._open) >= PIECE:
+            self._enqueue(self._open[:PIECE])
+            del self._open[:PIECE]
+
+    def flush(self) -> None:
+        self._enqueue(self._open)
+        self._open = []
+
+    def _enqueue(self, files: list[Candidate]) -> None:
+        size = load_settings().prepare.batch
+        jobs = []
+        with transaction(self.db):
+            for first in range(0, len(files), size):
+                job = job_id(self.run, "prepare")
+                part = files[first : first + size]
+                ids = locations.enqueue(self.db, self.plan.scope.library, self.run, job, part)
+                if ids:
+                    names = ", ".join(readable(file.name) for file in part[:3])
+                    more = ", …" if len(part) > 3 else ""
+                    description = f"prepare: {len(ids)} files: {names}{more}"
+                    jobs.append(NewJob(job, PREPARE, (self.run, ids, self.plan.tasks), description))
+        # After the catalog knows of them: a job that is lost here is found lost by the next submit.
+        if jobs:
+            enqueue(self.connection, "prepare", jobs)
+
+
+def lock_name(plan: Plan) -> str:
+    """The lock of this library and these roots: one submit of the same at a time."""
+    named = "\0".join([plan.scope.library, *sorted(map(os.fsdecode, plan.scope.roots))])
+    return "submit-" + hashlib.sha256(os.fsencode(named)).hexdigest()[:16]
+
+
+def check_models(plan: Plan) -> None:
+    """Raise ModelError when a task's model is not on this machine."""
+    from mediaflow.models.identity import required_models
+    from mediaflow.models.store import installed
+
+    missing = [model for task in plan.tasks for model in required_models(task) if not installed(model)]
+    if missing:
+        names = " ".join(dict.fromkeys(missing))
+        raise ModelError(f"These models are not on this machine yet: {names}. Run: mediaflow models pull {names}")

@@ -1,0 +1,216 @@
+"""Up: keeps the processes of an installation running, and stops them in order."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from mediaflow.catalog.database import connect as open_catalog
+from mediaflow.errors import UnreachableError, UsageError
+from mediaflow.media import cache
+from mediaflow.ops.lock import Lock, holder
+from mediaflow.ops.processes import Planned, log_path, needs_queue, planned_workers, start_worker
+from mediaflow.queues import embedded
+from mediaflow.queues.connection import connect
+from mediaflow.queues.recovery import reclaim
+from mediaflow.settings import home, load_settings
+
+STOP_SECONDS = 20
+RECLAIM_SECONDS = 15
+PRUNE_SECONDS = 600
+# A worker that ends at once, again and again, is started ever more seldom.
+LONGEST_PAUSE = 60.0
+
+LOCK = "up"
+
+
+@dataclass(slots=True)
+class _Running:
+    planned: Planned
+    process: subprocess.Popen[bytes]
+    started: float
+    pause: float = 1.0
+    start_again: float | None = None
+
+
+@dataclass(slots=True)
+class Supervisor:
+    """Runs the embedded queue and the workers until it is told to stop.
+
+    `say` tells a person what happens. Workers that end are started again; the jobs they had in
+    their hands go back into the queue.
+    """
+
+    say: Callable[[str], None]
+    extra: tuple[Planned, ...] = ()
+    queue_only: bool = False
+    _stop: bool = field(default=False, init=False)
+    _server: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    _running: list[_Running] = field(default_factory=list, init=False)
+
+    def run(self) -> None:
+        """Start everything, watch it until SIGINT or SIGTERM, then stop it in order.
+
+        Raises UsageError when another `up` runs on this home, UnreachableError without a queue.
+        """
+        with Lock(LOCK) as lock:
+            if not lock.taken:
+                raise UsageError(f"mediaflow is up already (pid {lock.holder}). `mediaflow down` stops it.")
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, self._request_stop)
+            open_catalog().close()
+            try:
+                self._start_all()
+                self._watch()
+            finally:
+                self._stop_all()
+
+    def _request_stop(self, number: int, frame: FrameType | None) -> None:
+        self._stop = True
+
+    def _start_all(self) -> None:
+        if needs_queue():
+            self._server = embedded.start()
+            self.say("queue: embedded Valkey is up")
+        connection = connect()
+        self._reclaim(connection)
+        if self.queue_only:
+            return
+        for planned in (*planned_workers(load_settings()), *self.extra):
+            if self._stop:
+                return
+            self._running.append(_Running(planned, start_worker(planned), time.monotonic()))
+        self.say(f"workers: {', '.join(running.planned.name for running in self._running)}")
+        ready_file().parent.mkdir(parents=True, exist_ok=True)
+        ready_file().touch()
+
+    def _watch(self) -> None:
+        reclaimed = pruned = time.monotonic()
+        while not self._stop:
+            time.sleep(0.2)
+            now = time.monotonic()
+            if self._server is not None and self._server.poll() is not None:
+                self.say(f"queue: the embedded Valkey ended (status {self._server.returncode}); starting it again")
+                self._server = embedded.start()
+                for running in self._running:  # its address is new
+                    running.process.terminate()
+            died = [running for running in self._running if self._tend(running, now)]
+            if died or now - reclaimed > RECLAIM_SECONDS:
+                reclaimed = now
+                self._reclaim(connect)
+            if now - pruned > PRUNE_SECONDS:
+                pruned = now
+                with contextlib.closing(open_catalog()) as db:
+                    cache.prune(db, load_settings().renditions)
+
+    def _tend(self, running: _Running, now: float) -> bool:
+        """Start a worker again that has ended; True when it has just ended."""
+        if running.process.poll() is None:
+            return False
+        if running.start_again is None:
+            if now - running.started > LONGEST_PAUSE:
+                running.pause = 1.0
+            running.start_again = now + running.pause
+            self.say(
+                f"{running.planned.name}: ended (status {running.process.returncode}), see "
+                f"{log_path(running.planned.name)}; starting it again in {running.pause:g} s"
+            )
+            running.pause = min(running.pause * 2, LONGEST_PAUSE)
+            return True
+        if now >= running.start_again:
+            running.process, running.started, running.start_again = start_worker(running.planned), now, None
+        return False
+
+    def _reclaim(self, connection: Redis | Callable[[], Redis]) -> None:
+        queues = [*load_settings().tasks, "prepare", "index"]
+        try:
+            count = reclaim(connection if isinstance(connection, Redis) else connection(), queues)
+        except (RedisError, UnreachableError) as error:
+            self.say(f"queue: {error}")
+            return
+        if count:
+            self.say(f"queue: {count} jobs of workers that ended are waiting again")
+
+    def _stop_all(self) -> None:
+        ready_file().unlink(missing_ok=True)
+        self.say("stopping: workers finish the file in hand and give back the rest")
+        processes = [running.process for running in self._running]
+        stop_processes(processes, STOP_SECONDS)
+        if self._server is not None:
+            embedded.stop(self._server)
+        self.say("stopped")
+
+
+def stop_processes(processes: Iterable[subprocess.Popen[bytes]], seconds: float) -> None:
+    """Ask processes to end, and kill those that have not after `seconds`."""
+    alive = [process for process in processes if process.poll() is None]
+    for process in alive:
+        process.terminate()
+    deadline = time.monotonic() + seconds
+    for process in alive:
+        try:
+            process.wait(max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def ready_file() -> Path:
+    """Exists while everything is up."""
+    return home() / "run" / "ready"
+
+
+def is_up() -> int | None:
+    """The pid of the `up` that runs on this home, or None."""
+    return holder(LOCK)
+
+
+def start_detached(seconds: float = 60) -> int:
+    """Start `mediaflow up` in the background and wait until all is up; returns its pid.
+
+    Raises UnreachableError with the end of its log when it does not come up.
+    """
+    log = log_path("up")
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mediaflow", "up"],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        if ready_file().exists() and is_up() == process.pid:
+            return process.pid
+        time.sleep(0.05)
+    tail = " / ".join(log.read_text(errors="replace").strip().splitlines()[-3:])
+    raise UnreachableError(f"mediaflow did not come up; {log} ends with: {tail}")
+
+
+def stop_running(seconds: float = 60) -> bool:
+    """Stop the `up` that runs on this home; False when none does."""
+    pid = is_up()
+    if pid is None:
+        return False
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + seconds
+    while is_up() is not None:
+        if time.monotonic() > deadline:
+            raise UnreachableError(f"mediaflow (pid {pid}) does not stop; its log is {log_path('up')}.")
+        time.sleep(0.05)
+    return True

@@ -1,0 +1,65 @@
+"""What the queues hold and who serves them, for `status`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from redis import Redis
+from rq.intermediate_queue import IntermediateQueue
+from rq.registry import StartedJobRegistry
+from rq.worker import Worker
+
+from mediaflow.queues.jobs import AllowedJob, queue
+
+
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """Jobs in one queue, and how many workers serve it."""
+
+    name: str
+    waiting: int
+    running: int
+    failed: int
+    workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerState:
+    """One worker as Redis knows it: `state` is idle, busy, starting or suspended."""
+
+    name: str
+    queue: str
+    pid: int
+    host: str
+    state: str
+
+
+def workers(connection: Redis) -> list[WorkerState]:
+    """The workers whose heartbeats have not run out, by name."""
+    found = []
+    for worker in Worker.all(connection=connection):
+        names = worker.queue_names()
+        state = worker.get_state()
+        found.append(
+            WorkerState(worker.name, names[0] if names else "", worker.pid or 0, worker.hostname or "", str(state))
+        )
+    return sorted(found, key=lambda worker: worker.name)
+
+
+def served_queues(connection: Redis) -> set[str]:
+    """The queues that have a worker."""
+    return {worker.queue for worker in workers(connection)}
+
+
+def queues(connection: Redis, names: Sequence[str], serving: Sequence[WorkerState]) -> list[QueueState]:
+    """The state of each queue in `names`."""
+    states = []
+    for name in names:
+        waiting = queue(name, connection)
+        running = len(StartedJobRegistry(queue=waiting, job_class=AllowedJob).get_job_ids(cleanup=False))
+        running += len(IntermediateQueue(waiting.key, connection).get_job_ids())
+        failed = waiting.failed_job_registry.get_job_count(cleanup=False)
+        count = sum(worker.queue == name for worker in serving)
+        states.append(QueueState(name, waiting.count, running, failed, count))
+    return states
