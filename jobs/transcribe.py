@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, ClassVar
@@ -13,11 +13,13 @@ from mediaflow.media.rendition import Rendition
 from mediaflow.media.voice import Window, windows
 from mediaflow.models.store import model_folder
 
-BATCH = 8  # windows that go through the model at once
-ROUND = 4  # batches whose windows vote on the language of their recordings before they are decoded
+BATCH = 8  # windows of about one length that go through the model at once
+ROUND = 4  # batches that are heard, and vote on the language of their recordings, before they are decoded
 # A window speaks another language than its recording when it is this long (seconds) and this sure.
 _OWN_SECONDS = 10.0
 _OWN_SURE = 0.9
+
+Votes = dict[str, float]
 
 
 @register
@@ -26,7 +28,7 @@ class Transcribe(Task):
 
     name = "transcribe"
     needs = "audio"
-    together: ClassVar[int] = 16
+    together: ClassVar[int] = 32
 
     def load(self) -> None:
         """Load the model with this task's number of threads, and the voice detector."""
@@ -38,11 +40,12 @@ class Transcribe(Task):
 
     def analyse(self, batch: Sequence[Rendition]) -> list[Finding]:
         """One finding for each rendition; `language` is None where nothing is said."""
-        votes: list[Counter[str]] = [Counter() for _ in batch]
+        votes: list[Votes] = [defaultdict(float) for _ in batch]
         said: list[list[Segment]] = [[] for _ in batch]
         queue = _queue(batch)
-        while turn := [chunk for _ in range(ROUND) if (chunk := list(islice(queue, BATCH)))]:
-            heard = [(chunk, self._whisper.hear([window for _, window in chunk])) for chunk in turn]
+        while turn := sorted(islice(queue, ROUND * BATCH), key=lambda each: each[1].seconds):
+            chunks = [turn[at : at + BATCH] for at in range(0, len(turn), BATCH)]
+            heard = [(chunk, self._whisper.hear([window for _, window in chunk])) for chunk in chunks]
             for chunk, group in heard:
                 for (index, window), languages in zip(chunk, group.languages, strict=True):
                     for language, probability in languages.items():
@@ -51,6 +54,8 @@ class Transcribe(Task):
                 spoken = [_language(votes[index], group, row) for row, (index, _) in enumerate(chunk)]
                 for (index, _), segments in zip(chunk, self._whisper.decode(group, spoken), strict=True):
                     said[index].extend(segments)
+        for segments in said:
+            segments.sort(key=lambda segment: segment.start)
         return [Finding(_data(segments, vote)) for segments, vote in zip(said, votes, strict=True)]
 
 
@@ -61,16 +66,16 @@ def _queue(batch: Sequence[Rendition]) -> Iterator[tuple[int, Window]]:
                 yield index, window
 
 
-def _language(votes: Counter[str], heard: Heard, row: int) -> str:
+def _language(votes: Votes, heard: Heard, row: int) -> str:
     own, sure = max(heard.languages[row].items(), key=lambda each: each[1])
     if sure >= _OWN_SURE and heard.windows[row].seconds >= _OWN_SECONDS:
         return own
-    return votes.most_common(1)[0][0]
+    return max(votes, key=votes.__getitem__)
 
 
-def _data(segments: list[Segment], votes: Counter[str]) -> dict[str, Any]:
+def _data(segments: list[Segment], votes: Votes) -> dict[str, Any]:
     return {
-        "language": votes.most_common(1)[0][0] if segments else None,
+        "language": max(votes, key=votes.__getitem__) if segments else None,
         "text": " ".join(segment.text for segment in segments),
         "segments": [
             {"start": round(segment.start, 2), "end": round(segment.end, 2), "text": segment.text}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mediaflow.media.voice import Window
+from mediaflow.media.voice import LONGEST, Window
 
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel
@@ -21,6 +22,9 @@ _UNSURE = -1.0  # mean log probability of a token below which another temperatur
 _REPEATS = 2.4  # compression ratio above which the text goes round in circles
 _NO_SPEECH = 0.6
 _TEMPERATURES = (0.2, 0.4, 0.6, 0.8, 1.0)
+_BEAM = {"beam_size": 5}
+_SHORTEST = 10.0  # seconds that the encoder hears at least
+_MARGIN = 3.0  # seconds of silence after what is said, by which the decoder knows the end
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,7 @@ class Whisper:
     """A Whisper model in CTranslate2 form, warm."""
 
     def __init__(self, folder: Path, device: str, threads: int) -> None:
-        import ctranslate2
+        import ctranslate2  # type: ignore[import-untyped]
         from faster_whisper import WhisperModel
 
         if device == "auto":
@@ -56,12 +60,20 @@ class Whisper:
         )
         self._tokenizers: dict[str, Tokenizer] = {}
 
-    def hear(self, windows: Sequence[Window]) -> Heard:
-        """Encode windows together and tell their languages."""
+    def hear(self, windows: Sequence[Window], seconds: float | None = None) -> Heard:
+        """Encode windows together and tell their languages.
+
+        The encoder hears `seconds`, by default no more than the longest window needs: attention over
+        the 30 seconds of the training costs a short clip many times what it is worth.
+        """
         from faster_whisper.audio import pad_or_trim
 
+        if seconds is None:
+            longest = max(window.seconds for window in windows)
+            seconds = min(LONGEST, max(_SHORTEST, longest + _MARGIN))
+        frames = math.ceil(seconds) * self.model.frames_per_second
         features = [self.model.feature_extractor(window.samples)[..., :-1] for window in windows]
-        encoded = self.model.encode(np.stack([pad_or_trim(feature) for feature in features]))
+        encoded = self.model.encode(np.stack([pad_or_trim(feature, frames) for feature in features]))
         if not self.model.model.is_multilingual:
             return Heard(list(windows), [{"en": 1.0} for _ in windows], encoded)
         found = self.model.model.detect_language(encoded)
@@ -72,9 +84,9 @@ class Whisper:
         """What was said in each window, given its language; nothing where the model hears no speech.
 
         Windows are decoded together by beam search; one whose text is improbable or goes round in
-        circles is decoded again by itself at rising temperatures.
+        circles is decoded again by itself, over 30 seconds and then at rising temperatures.
         """
-        results = self._generate(heard.encoded, languages, {"beam_size": 5})
+        results = self._generate(heard.encoded, languages, _BEAM)
         said = []
         for window, language, result in zip(heard.windows, languages, results, strict=True):
             if result.is_doubtful and not result.is_silence:
@@ -107,7 +119,12 @@ class Whisper:
         encoded = self.hear([window]).encoded
         tried = [first]
         for temperature in _TEMPERATURES:
-            options = {"beam_size": 1, "num_hypotheses": 5, "sampling_topk": 0, "sampling_temperature": temperature}
+            options = {
+                "beam_size": 1,
+                "num_hypotheses": 5,
+                "sampling_topk": 0,
+                "sampling_temperature": temperature,
+            }
             tried += self._generate(encoded, [language], options)
             if not tried[-1].is_doubtful or tried[-1].is_silence:
                 return tried[-1]

@@ -27,14 +27,18 @@ _IMAGE_MAGIC = (
     (b"BM", "BMP"), (b"8BPS", "PSD"), (b"qoif", "QOI"), (b"\0\0\0\x0cjP  ", "JPEG 2000"),
 )  # fmt: skip
 _RECORDING_MAGIC = (
-    (b"RIFF", 8, b"WAVE", "WAV"), (b"RIFF", 8, b"AVI ", "AVI"), (b"FORM", 8, b"AIF", "AIFF"), (b"fLaC", 0, b"", "FLAC"),
-    (b"OggS", 0, b"", "Ogg"), (b"ID3", 0, b"", "MP3"), (b"", 4, b"ftyp", "MP4"), (b"", 4, b"moov", "MP4"),
-    (b"\x1aE\xdf\xa3", 0, b"", "Matroska"), (b"0&\xb2u\x8ef\xcf\x11", 0, b"", "WMA or WMV"), (b"FLV", 0, b"", "FLV"),
+    (b"RIFF", 8, b"WAVE", "WAV"), (b"RIFF", 8, b"AVI ", "AVI"), (b"FORM", 8, b"AIF", "AIFF"),
+    (b"fLaC", 0, b"", "FLAC"), (b"OggS", 0, b"", "Ogg"),
+    (b"ID3", 0, b"", "MP3"), (b"", 4, b"ftyp", "MP4"), (b"", 4, b"moov", "MP4"),
+    (b"\x1aE\xdf\xa3", 0, b"", "Matroska"),
+    (b"0&\xb2u\x8ef\xcf\x11", 0, b"", "WMA or WMV"),
+    (b"FLV", 0, b"", "FLV"),
 )  # fmt: skip
 _OTHER_MAGIC = (
-    (b"%PDF", "a PDF document"), (b"PK\3\4", "a ZIP archive or office document"), (b"\x1f\x8b", "a gzip archive"),
-    (b"7z\xbc\xaf", "a 7-Zip archive"), (b"Rar!", "a RAR archive"), (b"\x7fELF", "a program"), (b"MZ", "a program"),
-    (b"SQLite format 3", "a database"), (b"\xd0\xcf\x11\xe0", "an office document"), (b"{\\rtf", "an RTF document"),
+    (b"%PDF", "a PDF document"), (b"PK\3\4", "a ZIP archive or office document"),
+    (b"\x1f\x8b", "a gzip archive"), (b"7z\xbc\xaf", "a 7-Zip archive"), (b"Rar!", "a RAR archive"),
+    (b"\x7fELF", "a program"), (b"MZ", "a program"), (b"SQLite format 3", "a database"),
+    (b"\xd0\xcf\x11\xe0", "an office document"), (b"{\\rtf", "an RTF document"),
 )  # fmt: skip
 
 
@@ -63,7 +67,7 @@ def unreadable(error: OSError) -> MediaError:
 
 
 def read_head(file: BinaryIO) -> bytes:
-    """The first bytes of a file, which then stands at its start again. Raises MediaError if there are none."""
+    """The first bytes of a file, which then is at its start again. Raises MediaError if there are none."""
     head = file.read(HEAD)
     file.seek(0)
     if not head:
@@ -75,7 +79,7 @@ def image_name(head: bytes) -> str | None:
     """The name of the image format that a file begins like, or None."""
     if head[4:8] == b"ftyp":
         brands = {head[8:12], *(head[at : at + 4] for at in range(16, min(len(head), head[3]), 4))}
-        if head[8:12] in _AVIF_BRANDS or brands & _AVIF_BRANDS and head[8:12] in _HEIF_BRANDS:
+        if head[8:12] in _AVIF_BRANDS or (brands & _AVIF_BRANDS and head[8:12] in _HEIF_BRANDS):
             return "AVIF"
         return "HEIC" if head[8:12] in _HEIF_BRANDS else None
     if head[:4] == b"RIFF":

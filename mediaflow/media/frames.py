@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -49,22 +49,22 @@ class Frames:
         self.errors = 0
         self.decoded = self.rotation = 0
         self.reached = 0.0
-        self._held: list[av.Packet] = []
+        self._held: list[av.Packet[Any]] = []
         self._held_bytes = 0
         self._through = False
         self._looked = self._kept = -1e9
         self._last: np.ndarray | None = None
         self._spare: Still | None = None
 
-    def feed(self, packet: av.Packet | None) -> Iterator[Still]:
+    def feed(self, packet: av.Packet[Any] | None) -> Iterator[Still]:
         """Take a packet (None: the end) and yield what is found worth keeping by now."""
         if packet is not None and packet.pts is not None:
             self.reached = max(self.reached, float(packet.pts * packet.time_base) - self.start)
         if packet is None or packet.is_keyframe:
-            first = self._held[:1]
+            key = self._held[:1]
             self._held, self._held_bytes = [], 0
-            for held in first:
-                yield from self._decode(held)
+            for each in key:
+                yield from self._decode(each)
             self._through = False
             if packet is None:
                 yield from self._decode(None)
@@ -88,7 +88,7 @@ class Frames:
             return len(self._held) > 25 * self.every
         return float((times[1] - times[0]) * first.time_base) > self.every
 
-    def _decode(self, packet: av.Packet | None) -> Iterator[Still]:
+    def _decode(self, packet: av.Packet[Any] | None) -> Iterator[Still]:
         import av
 
         try:
@@ -132,7 +132,8 @@ class Frames:
 def _grey(frame: av.VideoFrame) -> np.ndarray:
     """The frame's grey values, float32 of shape (36, 64)."""
     small = frame.reformat(*_SMALL, format="gray", interpolation="AREA")
-    return small.to_ndarray().astype(np.float32)
+    values: np.ndarray = small.to_ndarray().astype(np.float32)
+    return values
 
 
 def _tiles(values: np.ndarray) -> np.ndarray:
@@ -150,11 +151,9 @@ def picture(frame: av.VideoFrame, stream: av.VideoStream, pixels: int) -> tuple[
     image: Image.Image = tone_map(frame, size)
     if frame.interlaced_frame:  # one field alone: half the lines, but no combs
         image = Image.fromarray(np.asarray(image)[::2]).resize(size, Image.Resampling.BICUBIC)
-    turn: Callable[[Any], Image.Image] = image.transpose
-    quarter = round(frame.rotation / 90) % 4
-    if quarter:
-        T = Image.Transpose
-        image = turn({1: T.ROTATE_90, 2: T.ROTATE_180, 3: T.ROTATE_270}[quarter])
+    turns = {1: Image.Transpose.ROTATE_90, 2: Image.Transpose.ROTATE_180, 3: Image.Transpose.ROTATE_270}
+    if turn := turns.get(round(frame.rotation / 90) % 4):
+        image = image.transpose(turn)
     return image, scale
 
 

@@ -23,7 +23,7 @@ def tone_map(frame: av.VideoFrame, size: tuple[int, int]) -> Image.Image:
     from PIL import Image
 
     if frame.color_trc not in (_PQ, _HLG):
-        return frame.reformat(*size, format="rgb24", interpolation="LANCZOS").to_image()
+        return Image.fromarray(frame.reformat(*size, format="rgb24", interpolation="LANCZOS").to_ndarray())
     deep = frame.reformat(*size, format="rgb48le", interpolation="LANCZOS").to_ndarray()
     signal = deep.astype(np.float32) / 65535.0
     light = (_pq(signal) if frame.color_trc == _PQ else _hlg(signal)) / _WHITE

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import io
-import math
 import struct
 import warnings
 import zlib
 from collections.abc import Iterator
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -75,25 +73,6 @@ def pages(image: Image.Image, pixels: int, most: int) -> Iterator[tuple[int, Ima
             continue  # later pages of a damaged scan: what was read so far is kept
         number += 1
         yield number, page, scale, warning
-
-
-def describe(image: Image.Image) -> dict[str, Any]:
-    """Format, upright size in pixels and, where the camera wrote them, time, camera and place.
-
-    `taken` is ISO 8601, with an offset only where the camera gave one; `gps` is [latitude, longitude]
-    in degrees.
-    """
-    exif = image.getexif()
-    width, height = image.size
-    if exif.get(0x0112) in (5, 6, 7, 8):
-        width, height = height, width
-    media: dict[str, Any] = {"width": width, "height": height, "format": image.format or "?"}
-    details = exif.get_ifd(0x8769)
-    taken = _time(details.get(0x9003), details.get(0x9011)) or _time(exif.get(0x0132), details.get(0x9010))
-    make, model = (_text(exif.get(tag)) for tag in (0x010F, 0x0110))
-    camera = model if model.startswith(make) else f"{make} {model}"
-    facts = {"taken": taken, "camera": camera.strip(), "gps": _place(exif.get_ifd(0x8825))}
-    return media | {name: fact for name, fact in facts.items() if fact}
 
 
 def encode(image: Image.Image, form: str, quality: int) -> bytes:
@@ -221,7 +200,7 @@ def _apply_profile(image: Image.Image, profile: bytes | None) -> Image.Image:
     """Colours by the file's ICC profile; a damaged one is as good as none."""
     from PIL import ImageCms
 
-    if not profile or b"sRGB" in profile[:4096] and image.mode == "RGB":
+    if not profile or (b"sRGB" in profile[:4096] and image.mode == "RGB"):
         return image
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
@@ -244,35 +223,3 @@ def _say(error: Exception) -> str:
     if "truncated" in text or "eof" in text or "not enough" in text or isinstance(error, EOFError):
         return "it is cut short"
     return "it cannot be decoded"
-
-
-def _text(value: Any) -> str:
-    return str(value).replace("\0", " ").strip() if isinstance(value, str) else ""
-
-
-def _time(value: Any, offset: Any) -> str | None:
-    text = _text(value)
-    zone = _text(offset)
-    for stamp, form in ((text + zone, "%Y:%m:%d %H:%M:%S%z"), (text, "%Y:%m:%d %H:%M:%S")):
-        try:
-            return datetime.strptime(stamp, form).isoformat()
-        except ValueError:
-            continue
-    return None
-
-
-def _place(gps: dict[int, Any]) -> list[float] | None:
-    try:
-        degrees = [sum(float(part) / 60**power for power, part in enumerate(gps[tag])) for tag in (2, 4)]
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
-        return None
-    latitude, longitude = (
-        value * (-1 if gps.get(tag) in ("S", "W") else 1) for value, tag in zip(degrees, (1, 3), strict=True)
-    )
-    if (
-        not (math.isfinite(latitude) and math.isfinite(longitude))
-        or abs(latitude) > 90
-        or abs(longitude) > 180
-    ):
-        return None
-    return [round(latitude, 6), round(longitude, 6)] if (latitude, longitude) != (0, 0) else None

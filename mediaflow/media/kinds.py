@@ -18,22 +18,22 @@ def _words(text: str) -> frozenset[str]:
 SUFFIXES: dict[str, Kind] = {
     **dict.fromkeys(
         _words(
-            "jpg jpeg jpe jfif png apng webp gif bmp dib tif tiff heic heics heif heifs hif avif avifs mpo psd "
-            "jp2 j2k jpf jpx jpc ppm pgm pbm pnm qoi"
+            "jpg jpeg jpe jfif png apng webp gif bmp dib tif tiff heic heics heif heifs hif avif "
+            "avifs mpo psd jp2 j2k jpf jpx jpc ppm pgm pbm pnm qoi"
         ),
         "image",
     ),
     **dict.fromkeys(
         _words(
-            "mp4 m4v mov qt mkv webm avi mpg mpeg mpe m2v mpv vob m2ts mts ts 3gp 3g2 wmv asf flv f4v ogv ogm "
-            "mxf dv divx rm rmvb wtv"
+            "mp4 m4v mov qt mkv webm avi mpg mpeg mpe m2v mpv vob m2ts mts ts 3gp 3g2 wmv asf flv f4v "
+            "ogv ogm mxf dv divx rm rmvb wtv"
         ),
         "video",
     ),
     **dict.fromkeys(
         _words(
-            "wav wave w64 mp3 mp2 mpga flac ogg oga opus spx m4a m4b aac adts ac3 wma aif aiff aifc caf amr awb "
-            "mka weba ape wv tta au snd dsf"
+            "wav wave w64 mp3 mp2 mpga flac ogg oga opus spx m4a m4b aac adts ac3 wma aif aiff aifc "
+            "caf amr awb mka weba ape wv tta au snd dsf"
         ),
         "audio",
     ),
@@ -49,17 +49,19 @@ _SYSTEM = _words(
 }
 # What the standard library's table of types does not know. Of an unknown suffix `prepare` reads the content.
 _OTHER = _words(
-    "docx docm dotx xlsx xlsm pptx odt ods odp odg pages numbers key epub mobi azw3 pdf djvu md rst log ini cfg conf "
-    "yaml yml toml lock sql db db3 sqlite sqlite3 sqlite-wal sqlite-shm sqlite-journal mdb zip 7z rar gz bz2 xz zst "
-    "tgz tbz2 txz jar war apk ipa deb rpm dmg iso img vhd vmdk qcow2 bak old orig swp exe dll msi sys bat cmd ps1 lnk "
-    "url webloc torrent ttf otf woff woff2 eot rs go java kt swift rb php pl lua jsx tsx vue scss less wasm class "
-    "ipynb parquet npy npz h5 pt pth onnx safetensors bin dat pickle pkl svg svgz ico icns cur eps ai indd cdr dwg "
-    "dxf stl obj blend fbx gltf glb dng cr2 cr3 crw nef nrw arw sr2 srf orf rw2 raf pef srw x3f 3fr iiq mrw kdc raw "
-    "mid midi kar gpx kml kmz tcx fit ics vcf eml msg mbox asc sig md5 sha1 sha256 par2 sfv license"
+    "docx docm dotx xlsx xlsm pptx odt ods odp odg pages numbers key epub mobi azw3 pdf djvu "
+    "md rst log ini cfg conf yaml yml toml lock sql db db3 sqlite sqlite3 sqlite-wal "
+    "sqlite-shm sqlite-journal mdb zip 7z rar gz bz2 xz zst tgz tbz2 txz jar war apk ipa deb "
+    "rpm dmg iso img vhd vmdk qcow2 bak old orig swp exe dll msi sys bat cmd ps1 lnk url "
+    "webloc torrent ttf otf woff woff2 eot rs go java kt swift rb php pl lua jsx tsx vue scss "
+    "less wasm class ipynb parquet npy npz h5 pt pth onnx safetensors bin dat pickle pkl svg "
+    "svgz ico icns cur eps ai indd cdr dwg dxf stl obj blend fbx gltf glb dng cr2 cr3 crw nef "
+    "nrw arw sr2 srf orf rw2 raf pef srw x3f 3fr iiq mrw kdc raw mid midi kar gpx kml kmz tcx "
+    "fit ics vcf eml msg mbox asc sig md5 sha1 sha256 par2 sfv license"
 )
 _PLAIN_NAMES = _words(
-    "readme license licence copying authors changelog changes contributing install makefile dockerfile procfile "
-    "gemfile rakefile vagrantfile jenkinsfile notice todo version"
+    "readme license licence copying authors changelog changes contributing install makefile "
+    "dockerfile procfile gemfile rakefile vagrantfile jenkinsfile notice todo version"
 )
 _SMALLEST_TRANSPORT_STREAM = 1 << 20
 _types = mimetypes.MimeTypes(filenames=())

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from mediaflow.errors import MediaError
-from mediaflow.media import images, recordings
+from mediaflow.media import exif, images, recordings
 from mediaflow.media.content import hash_file, not_media, read_head, unreadable
 from mediaflow.media.frames import Frames, Still
 from mediaflow.media.rendition import Picture, Rendition
@@ -68,7 +68,7 @@ def _make_image(image: Image.Image, asset: str, folder: Path, settings: Renditio
     with image:
         for number, page, scale, warning in images.pages(image, settings.pixels, settings.max_pages):
             if not media:
-                media = images.describe(image)
+                media = exif.describe(image)
                 _write_thumbnail(page, folder)
             if warning:
                 media["warning"] = warning

@@ -63,12 +63,13 @@ def open_recording(file: BinaryIO, threads: int) -> Recording | None:
 
     av.logging.set_level(None)
     try:
-        container = av.open(file, options={"format_whitelist": CONTAINERS}, metadata_errors="replace")
+        container = av.open(file, "r", options={"format_whitelist": CONTAINERS}, metadata_errors="replace")
     except (av.FFmpegError, ValueError):
         return None
     videos = [stream for stream in container.streams.video if _is_moving(stream)]
     video = next(iter(videos), None)
-    audio = container.streams.best("audio")
+    best = container.streams.best("audio")
+    audio = best if isinstance(best, av.AudioStream) else None
     for stream in (video, audio):
         if stream is not None:
             stream.codec_context.thread_type = "AUTO"
@@ -126,7 +127,7 @@ def _is_moving(stream: av.VideoStream) -> bool:
 
 
 def _hand(
-    packet: av.Packet, sound: Sound | None, frames: Frames | None, keep: Callable[[Still], None]
+    packet: av.Packet[Any], sound: Sound | None, frames: Frames | None, keep: Callable[[Still], None]
 ) -> None:
     if frames and packet.stream is frames.stream:
         for still in frames.feed(packet):

@@ -38,7 +38,7 @@ class Sound:
     def seconds(self) -> float:
         return self.samples / RATE
 
-    def feed(self, packet: av.Packet | None) -> None:
+    def feed(self, packet: av.Packet[Any] | None) -> None:
         """Decode a packet (None: what the decoder still holds) and write what it says."""
         import av
 

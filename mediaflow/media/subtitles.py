@@ -9,7 +9,7 @@ from typing import Any
 def srt(segments: Iterable[Mapping[str, Any]]) -> str:
     """SubRip text of segments, each with `start` and `end` in seconds and `text`."""
     blocks = [
-        f"{number}\n{_clock(segment['start'], ',')} --> {_clock(segment['end'], ',')}\n{_line(segment['text'])}\n"
+        f"{number}\n{_span(segment, ',')}\n{_line(segment['text'])}\n"
         for number, segment in enumerate(segments, 1)
     ]
     return "\n".join(blocks)
@@ -17,11 +17,12 @@ def srt(segments: Iterable[Mapping[str, Any]]) -> str:
 
 def vtt(segments: Iterable[Mapping[str, Any]]) -> str:
     """WebVTT text (W3C) of the same segments."""
-    cues = [
-        f"{_clock(segment['start'], '.')} --> {_clock(segment['end'], '.')}\n{_escaped(segment['text'])}\n"
-        for segment in segments
-    ]
+    cues = [f"{_span(segment, '.')}\n{_escaped(segment['text'])}\n" for segment in segments]
     return "\n".join(["WEBVTT\n", *cues])
+
+
+def _span(segment: Mapping[str, Any], mark: str) -> str:
+    return f"{_clock(segment['start'], mark)} --> {_clock(segment['end'], mark)}"
 
 
 def _clock(seconds: float, mark: str) -> str:

@@ -88,4 +88,4 @@ def _decoded(path: Path) -> Iterator[np.ndarray]:
             for frame in container.decode(audio=0):
                 yield frame.to_ndarray().reshape(-1).astype(np.float32) / 32768.0
     except av.FFmpegError as error:
-        raise MediaError(f"the sound of the rendition cannot be read: {error.strerror}", permanent=False) from None
+        raise MediaError(f"its rendition cannot be read: {error.strerror}", permanent=False) from None
