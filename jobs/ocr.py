@@ -2,30 +2,51 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jobs.pictures import open_picture
+from jobs.reading_order import reading_order
 from jobs.task import Finding, Task, register
 from mediaflow.errors import ModelError
-from mediaflow.media.rendition import Picture, Rendition
+from mediaflow.media.rendition import Rendition
+from mediaflow.models.encoders.session import open_session
 from mediaflow.models.store import model_folder
 
-# RapidOCR's own limits: below this confidence a line is noise.
+# Below this confidence a line is noise: RapidOCR's own default.
 LEAST_CONFIDENCE = 0.5
+# Textures look like a single letter often enough, hence a lone one must be this sure.
+LEAST_CONFIDENCE_ALONE = 0.95
+# The detector sees the picture with at least this shorter side and at most this longer side, in
+# pixels; the recogniser reads from the full picture. More costs time and finds no more lines.
+DETECTOR_SIDES = (640, 1600)
+# A line below this confidence may stand on its head: it is read again turned by half, and turned
+# it must be surer by the margin. This finds more than PaddleOCR's direction classifier does.
+DOUBTFUL = 0.8
+TURNED_MARGIN = 0.1
+# A line of a video that is gone for more pictures than this and comes back is a new appearance.
+PICTURES_MISSED = 1
+SAME_TEXT = 0.8
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Line:
-    """A line of text; `box` (4, 2) float32 in pixels of the upright original, clockwise from top left."""
+    """A line of text; `box` (4, 2) in pixels of the picture, clockwise from its top left corner.
+
+    `turn` is how many quarter turns clockwise the line stands. Lines of one row share `row`.
+    """
 
     text: str
     confidence: float
     box: np.ndarray
+    turn: int = 0
+    row: int = 0
     page: int | None = None
     time: float | None = None
 
@@ -38,37 +59,165 @@ class Ocr(Task):
     needs = "pictures"
 
     def load(self) -> None:
-        """Open detector, direction classifier and recogniser with this task's number of threads."""
-        from rapidocr_onnxruntime import RapidOCR
-
-        task = self.settings.tasks[self.name]
-        folder = model_folder(task.model)
-        self._engine = RapidOCR(
-            det_model_path=str(_only(folder, "det")),
-            cls_model_path=str(_only(folder, "cls")),
-            rec_model_path=str(_only(folder, "rec")),
-            intra_op_num_threads=task.threads,
-            inter_op_num_threads=1,
-            text_score=LEAST_CONFIDENCE,
-        )
+        """Open detector and recogniser with this task's number of threads."""
+        self._reader = TextReader(model_folder(self.settings.tasks[self.name].model), self)
 
     def analyse(self, batch: Sequence[Rendition]) -> list[Finding]:
         """One finding for each rendition, its pictures opened one at a time."""
         return [Finding(self._read(rendition)) for rendition in batch]
 
     def _read(self, rendition: Rendition) -> dict[str, Any]:
-        found: list[Line] = []
+        pictures = []
         for picture in rendition.pictures:
-            found.extend(self._lines(rendition, picture))
-        return {"text": "\n".join(line.text for line in found), "lines": [_entry(line) for line in found]}
+            image = np.asarray(open_picture(rendition, picture))
+            pictures.append(
+                [
+                    replace(line, box=line.box / picture.scale, page=picture.page, time=picture.time)
+                    for line in in_reading_order(self._reader.read(image))
+                ]
+            )
+        if rendition.kind == "video":
+            pictures = appearances(pictures)
+        rows = [row for lines in pictures for row in _texts_of_rows(lines)]
+        return {"text": "\n".join(rows), "lines": [_entry(line) for lines in pictures for line in lines]}
 
-    def _lines(self, rendition: Rendition, picture: Picture) -> list[Line]:
-        image = np.asarray(open_picture(rendition, picture))[:, :, ::-1]
-        result, _ = self._engine(np.ascontiguousarray(image))
+
+class TextReader:
+    """RapidOCR's steps, but the direction of a line decided by the recogniser, one line at a time.
+
+    Lines read in batches are padded to the longest of them, which costs time and words on a CPU.
+    """
+
+    def __init__(self, folder: Path, task: Task) -> None:
+        from rapidocr_onnxruntime import RapidOCR
+
+        paths = {part: _only(folder, part) for part in ("det", "cls", "rec")}
+        self._rapid = RapidOCR(
+            **{f"{part}_model_path": str(path) for part, path in paths.items()},
+            det_limit_side_len=32,
+            rec_batch_num=1,
+        )
+        # RapidOCR cannot be told to open its sessions without spinning threads.
+        self._rapid.text_det.infer.session = open_session(paths["det"], task.settings, task.name)
+        self._rapid.text_rec.session.session = open_session(paths["rec"], task.settings, task.name)
+
+    def read(self, image: np.ndarray) -> list[Line]:
+        """The lines in an RGB image (height, width, 3) uint8, in no order."""
+        bgr = np.ascontiguousarray(image[:, :, ::-1])
+        padded, record = self._rapid.maybe_add_letterbox(bgr, {})
+        boxes = self._detect(padded)
+        if not len(boxes):
+            return []
+        crops = self._rapid.get_crop_img_list(padded, boxes)
+        padding = record["padding_1"]
+        limits = np.array([image.shape[1], image.shape[0]], dtype=np.float32)
+        boxes = np.clip(boxes - [padding["left"], padding["top"]], 0, limits)
         return [
-            Line(text, float(score), np.asarray(box) / picture.scale, picture.page, picture.time)
-            for box, text, score in result or []
+            Line(text, confidence, box, turn)
+            for box, (text, confidence, turn) in zip(boxes, self._recognise(crops, boxes), strict=True)
+            if _is_writing(text, confidence)
         ]
+
+    def _detect(self, image: np.ndarray) -> np.ndarray:
+        """Boxes (n, 4, 2) float32 of lines, in pixels of the image."""
+        import cv2
+
+        height, width = image.shape[:2]
+        shortest, longest = DETECTOR_SIDES
+        scale = min(max(1.0, shortest / min(height, width)), longest / max(height, width))
+        sides = [max(32, round(side * scale / 32) * 32) for side in (width, height)]
+        boxes, _ = self._rapid.text_det(cv2.resize(image, sides))
+        if boxes is None or len(boxes) == 0:
+            return np.zeros((0, 4, 2), dtype=np.float32)
+        factors = np.array([width / sides[0], height / sides[1]], dtype=np.float32)
+        return np.asarray(boxes, dtype=np.float32) * factors
+
+    def _recognise(self, crops: list[np.ndarray], boxes: np.ndarray) -> list[tuple[str, float, int]]:
+        """Text, confidence and quarter turns of each line."""
+        found = [(text, float(sure)) for text, sure in self._rapid.text_rec(crops)[0]]
+        turns = [1 if _is_vertical(box) else 0 for box in boxes]
+        turned = self._turn(crops, found, [i for i, (_, sure) in enumerate(found) if sure < DOUBTFUL])
+        if len(turned) > len(crops) / 2:  # the page stands on its head: its sure lines may be wrong too
+            turned += self._turn(crops, found, [i for i in range(len(crops)) if i not in turned])
+        for index in turned:
+            turns[index] += 2
+        return [(text, sure, turn) for (text, sure), turn in zip(found, turns, strict=True)]
+
+    def _turn(
+        self, crops: list[np.ndarray], found: list[tuple[str, float]], doubtful: list[int]
+    ) -> list[int]:
+        """Read the doubtful lines turned by half; the indices of those that are surer, now in `found`."""
+        if not doubtful:
+            return []
+        readings = self._rapid.text_rec([np.ascontiguousarray(crops[i][::-1, ::-1]) for i in doubtful])[0]
+        surer = [
+            i for i, (_, sure) in zip(doubtful, readings, strict=True) if sure > found[i][1] + TURNED_MARGIN
+        ]
+        for index, (text, sure) in zip(doubtful, readings, strict=True):
+            if index in surer:
+                found[index] = (text, float(sure))
+        return surer
+
+
+def in_reading_order(lines: Sequence[Line]) -> list[Line]:
+    """The lines as a person reads them, with their rows numbered; the page stands as most of its text."""
+    if not lines:
+        return []
+    letters = [sum(len(line.text) for line in lines if line.turn == turn) for turn in range(4)]
+    rows = reading_order(np.stack([line.box for line in lines]), int(np.argmax(letters)))
+    return [replace(lines[index], row=number) for number, row in enumerate(rows) for index in row]
+
+
+def appearances(pictures: Sequence[Sequence[Line]]) -> list[list[Line]]:
+    """Lines of a video's pictures, each where it first appears, in its surest reading.
+
+    A subtitle stays for many pictures; it is one appearance until it is gone.
+    """
+    kept: list[list[Line]] = []
+    seen: list[tuple[int, int, int]] = []  # picture it was last seen in, and its place in `kept`
+    for number, lines in enumerate(pictures):
+        kept.append([])
+        seen = [entry for entry in seen if number - entry[0] <= PICTURES_MISSED + 1]
+        for line in lines:
+            match = next((i for i, (_, p, n) in enumerate(seen) if _is_same(kept[p][n], line)), None)
+            if match is None:
+                kept[-1].append(line)
+                seen.append((number, len(kept) - 1, len(kept[-1]) - 1))
+                continue
+            _, picture, place = seen[match]
+            seen[match] = (number, picture, place)
+            if line.confidence > kept[picture][place].confidence:
+                first = kept[picture][place]
+                kept[picture][place] = replace(first, text=line.text, confidence=line.confidence)
+    return kept
+
+
+def _is_same(first: Line, second: Line) -> bool:
+    """Whether two lines of neighbouring pictures are one: same words, at about the same height."""
+    height = max(np.ptp(first.box[:, 1]), np.ptp(second.box[:, 1]))
+    if abs(first.box[:, 1].mean() - second.box[:, 1].mean()) > height:
+        return False
+    before, after = (re.sub(r"\W+", "", line.text).casefold() for line in (first, second))
+    return before == after or SequenceMatcher(None, before, after).ratio() >= SAME_TEXT
+
+
+def _is_writing(text: str, confidence: float) -> bool:
+    letters = sum(character.isalnum() for character in text)
+    return letters > 0 and confidence >= (LEAST_CONFIDENCE_ALONE if letters == 1 else LEAST_CONFIDENCE)
+
+
+def _is_vertical(box: np.ndarray) -> bool:
+    """Whether RapidOCR turns the line's crop by a quarter before it is read."""
+    width = max(np.linalg.norm(box[0] - box[1]), np.linalg.norm(box[2] - box[3]))
+    height = max(np.linalg.norm(box[0] - box[3]), np.linalg.norm(box[1] - box[2]))
+    return bool(int(height) / max(1, int(width)) >= 1.5)
+
+
+def _texts_of_rows(lines: Sequence[Line]) -> list[str]:
+    rows: dict[int, list[str]] = {}
+    for line in lines:
+        rows.setdefault(line.row, []).append(line.text)
+    return [" ".join(texts) for texts in rows.values()]
 
 
 def _entry(line: Line) -> dict[str, Any]:
@@ -85,7 +234,7 @@ def _entry(line: Line) -> dict[str, Any]:
 
 
 def _only(folder: Path, part: str) -> Path:
-    found = sorted(folder.glob(f"*{part}*.onnx"))
+    found = sorted(folder.glob(f"*_{part}_*.onnx"))
     if len(found) != 1:
-        raise ModelError(f"{folder} must hold one file *{part}*.onnx, it holds {len(found)}. See configs/models.yaml.")
+        raise ModelError(f"{folder} must hold one file *_{part}_*.onnx; configs/models.yaml lists them.")
     return found[0]

@@ -24,6 +24,6 @@ def open_picture(rendition: Rendition, picture: Picture) -> Image.Image:
             return image.convert("RGB")
     except (OSError, ValueError, SyntaxError) as error:
         raise MediaError(
-            f"The rendition's picture {picture.file} cannot be read ({error}). It is made again on the next try.",
+            f"The rendition's picture {picture.file} cannot be read ({error}); it will be made again.",
             permanent=False,
         ) from error
