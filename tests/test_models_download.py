@@ -85,11 +85,11 @@ def test_a_missing_file_is_told_at_once(server: Server, tmp_path: Path) -> None:
 def test_a_host_that_does_not_answer_is_not_asked_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(downloads, "_unreachable", {})
+    monkeypatch.setattr(downloads, "_answers", {})
     for _ in range(2):
         with pytest.raises(UnreachableSource, match=r"127\.0\.0\.1 cannot be reached: Connection refused"):
             download(Client(), "http://127.0.0.1:9/file", tmp_path / "file", ignore)
-    assert len(downloads._unreachable) == 1
+    assert len(downloads._answers) == 1
 
 
 def test_a_name_that_is_not_there_is_unreachable(tmp_path: Path) -> None:

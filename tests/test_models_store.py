@@ -31,7 +31,7 @@ def write_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
     monkeypatch.setenv("MEDIAFLOW_MODELS", str(tmp_path / "models"))
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.delenv("HF_TOKEN", raising=False)
-    monkeypatch.setattr(download, "_unreachable", {})
+    monkeypatch.setattr(download, "_answers", {})
     (tmp_path / "configs").mkdir()
 
     def write(*sources: str | list[str], content: bytes = CONTENT) -> Path:
@@ -242,3 +242,17 @@ def test_a_stopped_pull_goes_on_where_it_was(
     store.pull(["tiny"])
     assert path.read_bytes() == CONTENT
     assert hub.requests[0][1] == f"bytes={there}-{len(CONTENT) - 1}"
+
+
+def test_one_model_that_cannot_be_had_keeps_no_other_from_coming(
+    tmp_path: Path, write_registry: Write
+) -> None:
+    path = write_registry(some_file(tmp_path, "source", CONTENT))
+    registry = tmp_path / "configs" / "models.yaml"
+    models = yaml.safe_load(registry.read_text())["models"]
+    gone = yaml.safe_load(yaml.safe_dump(models["tiny"]))
+    gone["files"][0]["sources"] = [f"file:{tmp_path}/nowhere"]
+    registry.write_text(yaml.safe_dump({"models": {"gone": gone, **models}}, sort_keys=False))
+    with pytest.raises(ModelError, match="Model gone: no source gives"):
+        store.pull(["gone", "tiny"])
+    assert path.read_bytes() == CONTENT

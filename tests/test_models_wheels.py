@@ -53,7 +53,7 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setenv("PIP_RETRIES", "0")
     monkeypatch.setenv("NETRC", os.devnull)
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(download, "_unreachable", {})
+    monkeypatch.setattr(download, "_answers", {})
     forget()
     yield
     forget()

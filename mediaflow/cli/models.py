@@ -46,7 +46,7 @@ def list_models(as_json: Json = False) -> None:
     typer.echo(f"{'MODEL':<22} {'TASK':<11} {'SIZE':>7}  {'HERE':<5} {'DEFAULT':<8} LICENCE")
     for row in rows:
         here, default = ("yes" if row[key] else "no" for key in ("installed", "default"))
-        size = _megabytes(int(str(row["size"])))
+        size = _readable(int(str(row["size"])))
         typer.echo(f"{row['name']:<22} {row['task']:<11} {size:>7}  {here:<5} {default:<8} {row['licence']}")
 
 
@@ -142,11 +142,11 @@ def _lines() -> OnProgress:
         since = now - told.get(key, -math.inf)
         if since < 0 or (since < _LINE_SECONDS and not complete):
             return
-        begins = key not in told
+        begins = key not in told and progress.done < progress.total / 100
         told[key] = math.inf if complete else now
-        there = f"{_megabytes(progress.done)} of "
-        state = "fetched, " if complete else "fetching " if begins and not progress.done else there
-        typer.echo(f"{key}: {state}{_megabytes(progress.total)}", err=True)
+        there = f"{_readable(progress.done)} of "
+        state = "fetched, " if complete else "fetching " if begins else there
+        typer.echo(f"{key}: {state}{_readable(progress.total)}", err=True)
 
     return show
 
@@ -155,5 +155,7 @@ def _short(text: str, width: int = 28) -> str:
     return text if len(text) <= width else "…" + text[1 - width :]
 
 
-def _megabytes(size: int) -> str:
+def _readable(size: int) -> str:
+    if size < 100_000:
+        return f"{size / 1e3:.1f} kB"
     return f"{size / 1e6:.1f} MB" if size < 1e7 else f"{size / 1e6:.0f} MB"

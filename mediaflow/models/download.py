@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import http.client
+import math
 import netrc
 import os
 import socket
@@ -25,7 +26,7 @@ READ_SECONDS = 30.0
 RETRIES = 3
 _CHUNK = 1 << 18
 _FORGET_SECONDS = 60.0
-_unreachable: dict[tuple[str, int], tuple[float, str]] = {}
+_answers: dict[tuple[str, int], tuple[float, str]] = {}  # when a host was tried, and why in vain
 
 
 class SourceError(Exception):
@@ -180,25 +181,24 @@ def _reach(host: str, port: int) -> None:
     In a thread of its own, because looking up a name has no time limit, and a host may have many
     addresses; remembered for a while, so that a model's other files need not wait again.
     """
-    when, reason = _unreachable.get((host, port), (0.0, ""))
-    if reason and time.monotonic() - when < _FORGET_SECONDS:
-        raise UnreachableSource(reason)
-    outcome: list[str] = []
+    tried, reason = _answers.get((host, port), (-math.inf, ""))
+    if time.monotonic() - tried > _FORGET_SECONDS:
+        outcome: list[str] = []
 
-    def connect() -> None:
-        try:
-            socket.create_connection((host, port), CONNECT_SECONDS).close()
-            outcome.append("")
-        except OSError as error:
-            outcome.append(_reason(error))
+        def connect() -> None:
+            try:
+                socket.create_connection((host, port), CONNECT_SECONDS).close()
+                outcome.append("")
+            except (OSError, UnicodeError) as error:
+                outcome.append(_reason(error))
 
-    thread = threading.Thread(target=connect, daemon=True)
-    thread.start()
-    thread.join(CONNECT_SECONDS)
-    answer = outcome[0] if outcome else f"no answer in {CONNECT_SECONDS:.0f} s"
-    if answer:
-        _unreachable[host, port] = (time.monotonic(), f"{host} cannot be reached: {answer}")
-        raise UnreachableSource(_unreachable[host, port][1])
+        thread = threading.Thread(target=connect, daemon=True)
+        thread.start()
+        thread.join(CONNECT_SECONDS)
+        reason = outcome[0] if outcome else f"no answer in {CONNECT_SECONDS:.0f} s"
+        _answers[host, port] = (time.monotonic(), reason)
+    if reason:
+        raise UnreachableSource(f"{host} cannot be reached: {reason}")
 
 
 def _reason(error: BaseException) -> str:

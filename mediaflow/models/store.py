@@ -89,11 +89,19 @@ def pull(names: list[str], on_progress: OnProgress = _silent) -> list[str]:
     """Fetch what is missing or wrong of the models; the names of those that were not complete before.
 
     Sources are tried in order; what was cut goes on where it was; of two processes that pull one
-    model, the second waits for the first. Raises UsageError for an unknown name, and ModelError
-    that names each source with its reason where a file cannot be had.
+    model, the second waits for the first. Raises UsageError for an unknown name, and, when all that
+    can be had is there, ModelError that names each source with its reason for what cannot.
     """
-    models = [find_model(name) for name in names]
-    return [model.name for model in models if _pull_model(model, on_progress)]
+    pulled, failed = [], []
+    for model in [find_model(name) for name in names]:
+        try:
+            if _pull_model(model, on_progress):
+                pulled.append(model.name)
+        except ModelError as error:
+            failed.append(str(error))
+    if failed:
+        raise ModelError("\n".join(failed))
+    return pulled
 
 
 def _pull_model(model: Model, on_progress: OnProgress) -> bool:
