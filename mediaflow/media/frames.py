@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     import av
     from PIL import Image
 
-CLOSEST = 0.5  # seconds between kept frames, also where scenes are shorter
+CLOSEST = 1.0  # seconds between kept frames, also where scenes are shorter
 _LOOK_EVERY = 0.5  # seconds between frames that are looked at where key frames are far apart
 _SMALL = (64, 36)
-_SCENE = 18.0  # mean difference of grey values that makes another scene
-_SAME = 10.0  # and of the most different tile, below which two frames look the same
-_EVEN = 3.0  # standard deviation of grey values below which there is nothing to see
+_SCENE = 18.0  # mean difference of values (of 255) that another scene has, as has a moving camera, …
+_PALETTE = 0.3  # … but only another scene has so many pixels (of 1) in another of 8 steps of a colour
+_SAME = 4.0  # difference of the most different tile, below which two frames look the same
+_EVEN = 3.0  # standard deviation of values below which there is nothing to see
 _MOST_HELD = 64 << 20  # bytes of packets held back until the next key frame
 
 
@@ -108,11 +109,11 @@ class Frames:
         if abs(time - self._looked) < _LOOK_EVERY:
             return
         self._looked = time
-        small = _grey(frame)
+        small = _small(frame)
         if not self._is_worth(small, time):
             return
         still = Still(time, *picture(frame, self.stream, self.pixels))
-        if small.std() < _EVEN:
+        if small.std(axis=(0, 1)).max() < _EVEN:
             self._spare = self._spare or (still if self._last is None else None)
             return
         self._spare, self._last, self._kept = None, small, time
@@ -129,16 +130,27 @@ class Frames:
         )
 
 
-def _grey(frame: av.VideoFrame) -> np.ndarray:
-    """The frame's grey values, float32 of shape (36, 64)."""
-    small = frame.reformat(*_SMALL, format="gray", interpolation="AREA")
+def _small(frame: av.VideoFrame) -> np.ndarray:
+    """The frame's values in little, float32 of shape (36, 64, 3)."""
+    small = frame.reformat(*_SMALL, format="rgb24", interpolation="AREA")
     values: np.ndarray = small.to_ndarray().astype(np.float32)
     return values
 
 
 def _tiles(values: np.ndarray) -> np.ndarray:
-    """Means of 4 × 4 tiles, shape (9, 16)."""
-    return values.reshape(9, 4, 16, 4).mean(axis=(1, 3))
+    """Means of tiles of 4 × 4 pixels, shape (9, 16)."""
+    return values.reshape(9, 4, 16, 4, 3).mean(axis=(1, 3, 4))
+
+
+def _palette(values: np.ndarray) -> np.ndarray:
+    """How the values of each colour spread over 8 steps, shape (3, 8); each row sums to 1."""
+    steps = np.clip(values.reshape(-1, 3) // 32, 0, 7).astype(np.intp)
+    return np.stack([np.bincount(steps[:, colour], minlength=8) for colour in range(3)]) / len(steps)
+
+
+def _moved(one: np.ndarray, other: np.ndarray) -> float:
+    """The part of the pixels that changed their step, 0 to 1, in the colour where most did."""
+    return float(np.abs(one - other).sum(axis=1).max() / 2)
 
 
 def picture(frame: av.VideoFrame, stream: av.VideoStream, pixels: int) -> tuple[Image.Image, float]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 THUMBNAIL = 320  # pixels
 _QUALITY = 95
 _THREADS = 2
+_DENSEST, _AT_LEAST = 2.0, 12  # of a short video, a frame every 2 seconds, or so many
 _NOTHING_HEARD = 0.05  # seconds of sound that are nothing
 
 
@@ -98,7 +99,8 @@ def _make_recording(
     frames = sound = None
     if recording.video:
         closest = seconds / settings.max_frames
-        frames = Frames(recording.video, recording.start, settings.frame_seconds, closest, settings.pixels)
+        every = max(closest, min(settings.frame_seconds, max(_DENSEST, seconds / _AT_LEAST)))
+        frames = Frames(recording.video, recording.start, every, closest, settings.pixels)
     with (folder / "sound.flac").open("wb") as output:
         if recording.audio:
             longest = recording.seconds and recording.seconds + 1
