@@ -185,26 +185,6 @@ def test_an_unreachable_hub_fails_fast_and_the_next_source_is_tried(
     assert path.read_bytes() == CONTENT
 
 
-def test_offline_the_hub_is_not_asked(
-    hub: Server, write_registry: Write, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_registry(HUB)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(ModelError, match="HF_HUB_OFFLINE is set"):
-        store.pull(["tiny"])
-    assert hub.requests == []
-
-
-def test_the_hub_is_asked_for_the_pinned_revision_with_the_token(
-    hub: Server, write_registry: Write, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_registry(HUB)
-    monkeypatch.setenv("HF_TOKEN", "secret")
-    store.pull(["tiny"])
-    assert hub.requests[0][0] == f"/owner/repo/resolve/{REVISION}/model.bin"
-    assert hub.authorizations == ["Bearer secret"]
-
-
 @pytest.mark.slow
 def test_of_two_processes_one_fetches_and_the_other_waits_and_says_so(
     hub: Server, write_registry: Write
