@@ -106,6 +106,8 @@ def pull(names: list[str], on_progress: OnProgress = _silent) -> list[str]:
 
 def _pull_model(model: Model, on_progress: OnProgress) -> bool:
     folder = models_home() / model.name
+    if not any(_problem(folder / file.name, file) for file in model.files):
+        return False  # without a lock: the folder may be one that cannot be written
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _lock(folder / ".lock", lambda: on_progress(Progress(model.name, note=_WAITING))):
