@@ -8,8 +8,9 @@ from itertools import islice
 from typing import Any, ClassVar
 
 from jobs.task import Finding, Task, register
-from jobs.whisper import Heard, Segment, Whisper
+from jobs.whisper import Heard, Whisper
 from mediaflow.media.rendition import Rendition
+from mediaflow.media.subtitles import Word, phrases, text_of
 from mediaflow.media.voice import Window, windows
 from mediaflow.models.store import model_folder
 
@@ -41,7 +42,7 @@ class Transcribe(Task):
     def analyse(self, batch: Sequence[Rendition]) -> list[Finding]:
         """One finding for each rendition; `language` is None where nothing is said."""
         votes: list[Votes] = [defaultdict(float) for _ in batch]
-        said: list[list[Segment]] = [[] for _ in batch]
+        said: list[list[Word]] = [[] for _ in batch]
         queue = _queue(batch)
         while turn := sorted(islice(queue, ROUND * BATCH), key=lambda each: each[1].seconds):
             chunks = [turn[at : at + BATCH] for at in range(0, len(turn), BATCH)]
@@ -52,11 +53,9 @@ class Transcribe(Task):
                         votes[index][language] += probability * window.seconds
             for chunk, group in heard:
                 spoken = [_language(votes[index], group, row) for row, (index, _) in enumerate(chunk)]
-                for (index, _), segments in zip(chunk, self._whisper.decode(group, spoken), strict=True):
-                    said[index].extend(segments)
-        for segments in said:
-            segments.sort(key=lambda segment: segment.start)
-        return [Finding(_data(segments, vote)) for segments, vote in zip(said, votes, strict=True)]
+                for (index, _), words in zip(chunk, self._whisper.decode(group, spoken), strict=True):
+                    said[index].extend(words)
+        return [Finding(_data(words, vote)) for words, vote in zip(said, votes, strict=True)]
 
 
 def _queue(batch: Sequence[Rendition]) -> Iterator[tuple[int, Window]]:
@@ -73,12 +72,14 @@ def _language(votes: Votes, heard: Heard, row: int) -> str:
     return max(votes, key=votes.__getitem__)
 
 
-def _data(segments: list[Segment], votes: Votes) -> dict[str, Any]:
+def _data(words: list[Word], votes: Votes) -> dict[str, Any]:
+    """The finding of one recording, its words in any order of windows."""
+    said = phrases(sorted(words, key=lambda word: word.start))
     return {
-        "language": max(votes, key=votes.__getitem__) if segments else None,
-        "text": " ".join(segment.text for segment in segments),
+        "language": max(votes, key=votes.__getitem__) if said else None,
+        "text": " ".join(map(text_of, said)),
         "segments": [
-            {"start": round(segment.start, 2), "end": round(segment.end, 2), "text": segment.text}
-            for segment in segments
+            {"start": round(phrase[0].start, 2), "end": round(phrase[-1].end, 2), "text": text_of(phrase)}
+            for phrase in said
         ],
     }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mediaflow.media.subtitles import Word
 from mediaflow.media.voice import LONGEST, Window
 
 if TYPE_CHECKING:
@@ -25,15 +26,6 @@ _TEMPERATURES = (0.2, 0.4, 0.6, 0.8, 1.0)
 _BEAM = {"beam_size": 5}
 _SHORTEST = 10.0  # seconds that the encoder hears at least
 _MARGIN = 3.0  # seconds of silence after what is said, by which the decoder knows the end
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """What was said from `start` to `end`, in seconds of the recording."""
-
-    start: float
-    end: float
-    text: str
 
 
 @dataclass(slots=True)
@@ -80,19 +72,17 @@ class Whisper:
         languages = [{token[2:-2]: probability for token, probability in each} for each in found]
         return Heard(list(windows), languages, encoded)
 
-    def decode(self, heard: Heard, languages: Sequence[str]) -> list[list[Segment]]:
-        """What was said in each window, given its language; nothing where the model hears no speech.
+    def decode(self, heard: Heard, languages: Sequence[str]) -> list[list[Word]]:
+        """The words said in each window, given its language; none where the model hears no speech.
 
         Windows are decoded together by beam search; one whose text is improbable or goes round in
         circles is decoded again by itself, over 30 seconds and then at rising temperatures.
         """
         results = self._generate(heard.encoded, languages, _BEAM)
-        said = []
-        for window, language, result in zip(heard.windows, languages, results, strict=True):
-            if result.is_doubtful and not result.is_silence:
-                result = self._retry(window, language, result)
-            said.append([] if result.is_silence else self._segments(window, language, result.tokens))
-        return said
+        for row, (window, language) in enumerate(zip(heard.windows, languages, strict=True)):
+            if results[row].is_doubtful and not results[row].is_silence:
+                results[row] = self._retry(window, language, results[row])
+        return self._words(heard, languages, [[] if each.is_silence else each.tokens for each in results])
 
     def _generate(self, encoded: Any, languages: Sequence[str], options: dict[str, Any]) -> list[_Result]:
         from faster_whisper.transcribe import get_suppressed_tokens
@@ -100,12 +90,11 @@ class Whisper:
         tokenizers = [self._tokenizer(language) for language in languages]
         results = self.model.model.generate(
             encoded,
-            [self.model.get_prompt(tokenizer, []) for tokenizer in tokenizers],
+            [self.model.get_prompt(tokenizer, [], without_timestamps=True) for tokenizer in tokenizers],
             max_length=self.model.max_length,
             return_scores=True,
             return_no_speech_prob=True,
             suppress_tokens=get_suppressed_tokens(tokenizers[0], [-1]),
-            max_initial_timestamp_index=50,
             **options,
         )
         return [
@@ -130,20 +119,24 @@ class Whisper:
                 return tried[-1]
         return max([each for each in tried if each.repeats <= _REPEATS] or tried, key=lambda each: each.sure)
 
-    def _segments(self, window: Window, language: str, tokens: list[int]) -> list[Segment]:
-        """Tokens cut where the model set its time stamps, which count 0.02 s."""
-        tokenizer = self._tokenizer(language)
-        begin, said, start = tokenizer.timestamp_begin, [], 0.0
-        words: list[int] = []
-        for token in [*tokens, begin + round(window.seconds / 0.02)]:
-            if token < begin:
-                words.append(token)
-                continue
-            time = min((token - begin) * 0.02, window.seconds)
-            text = tokenizer.decode(words).strip()
-            if text:
-                said.append(Segment(window.start + start, window.start + max(time, start), text))
-            words, start = [], time
+    def _words(self, heard: Heard, languages: Sequence[str], tokens: list[list[int]]) -> list[list[Word]]:
+        """Words with their times, by the decoder's attention to the sound (dynamic time warping)."""
+        if not any(tokens):
+            return [[] for _ in tokens]
+        tokenizers = [self._tokenizer(language) for language in languages]
+        frames = [math.ceil(window.seconds * self.model.frames_per_second) for window in heard.windows]
+        aligned = self.model.model.align(heard.encoded, tokenizers[0].sot_sequence, tokens, frames)
+        said = []
+        for window, tokenizer, text, each in zip(heard.windows, tokenizers, tokens, aligned, strict=True):
+            starts = [0.0] * (len(text) + 1)
+            for token, time in reversed(each.alignments):
+                starts[token] = time / self.model.tokens_per_second
+            parts, sizes = tokenizer.split_to_word_tokens(text)
+            words, at = [], 0
+            for part, size in zip(parts, map(len, sizes), strict=True):
+                words.append(Word(window.start + starts[at], window.start + starts[at + size], part))
+                at += size
+            said.append(words)
         return said
 
     def _tokenizer(self, language: str) -> Tokenizer:

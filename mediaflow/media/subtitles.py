@@ -1,9 +1,61 @@
-"""Subtitles: what was said, as SubRip (SRT) and WebVTT text."""
+"""Subtitles: words joined to phrases that fit a screen, as SubRip (SRT) and WebVTT text."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+# What fits a screen and can be read: two lines of 42 characters, seven seconds (the usual house styles).
+_CHARACTERS = 84
+_SECONDS = 7.0
+_PAUSE = 1.0  # seconds of silence that end a phrase
+_ENDS = (".", "!", "?", "…", "。", "！", "？")
+_RESTS = (",", ";", ":", "、", "，", "–")  # noqa: RUF001
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word, with the space before it and the mark after it, from `start` to `end` in seconds."""
+
+    start: float
+    end: float
+    text: str
+
+
+def phrases(words: Sequence[Word]) -> list[list[Word]]:
+    """Words joined to sentences; those too long for a screen are cut at a comma, or else in half."""
+    sentences: list[list[Word]] = []
+    for word in words:
+        last = sentences[-1] if sentences else None
+        if last is None or _ends(last[-1]) or word.start - last[-1].end > _PAUSE:
+            sentences.append([word])
+        else:
+            last.append(word)
+    return [part for sentence in sentences for part in _cut(sentence)]
+
+
+def text_of(words: Sequence[Word]) -> str:
+    """The words as text."""
+    return "".join(word.text for word in words).strip()
+
+
+def _ends(word: Word) -> bool:
+    text = word.text.rstrip("\"'”’»)")
+    return text.endswith(_ENDS) and not (text.endswith(".") and len(text.strip(" .")) <= 2)  # "1.", "Dr."
+
+
+def _cut(words: list[Word]) -> list[list[Word]]:
+    if len(words) < 2 or (len(text_of(words)) <= _CHARACTERS and words[-1].end - words[0].start <= _SECONDS):
+        return [words]
+    middle = len(text_of(words)) / 2
+
+    def cost(at: int) -> float:
+        off = abs(len(text_of(words[:at])) - middle)
+        return off * (0.5 if words[at - 1].text.endswith(_RESTS) else 1.0)
+
+    at = min(range(1, len(words)), key=cost)
+    return [*_cut(words[:at]), *_cut(words[at:])]
 
 
 def srt(segments: Iterable[Mapping[str, Any]]) -> str:
