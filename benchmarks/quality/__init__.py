@@ -1,4 +1,4 @@
-"""Quality on real media with ground truth: what mediaflow finds, beside what bare libraries find in the same files.
+"""Quality on real media with ground truth: mediaflow beside bare libraries, on the same files.
 
 A part (`ocr`, `nsfw`, `pose`) has `score(findings, manifest, media)`, which knows nothing of where findings
 come from, and `measure(media)`, which makes them and returns rows.
