@@ -71,7 +71,9 @@ class Analyse:
 
     def handle(self, items: Sequence[Item]) -> list[Result]:
         if any("texts" in item for item in items):
-            return [self._embed_texts(item) if "texts" in item else self._analyse([item])[0] for item in items]
+            return [
+                self._embed_texts(item) if "texts" in item else self._analyse([item])[0] for item in items
+            ]
         return self._analyse(items)
 
     def _analyse(self, items: Sequence[Item]) -> list[Result]:

@@ -131,7 +131,9 @@ class Wanted:
     def _enqueue(self, task: str, model: str) -> None:
         job, items = self._open.pop((task, model))
         description = f"{task}: {len(items)} assets from {items[0]['asset'][:12]}"
-        enqueue(self.bench.connection, task, [NewJob(job, ANALYSE, (self.run, task, model, items), description)])
+        enqueue(
+            self.bench.connection, task, [NewJob(job, ANALYSE, (self.run, task, model, items), description)]
+        )
 
     def _is_live(self, job: object) -> bool:
         # Asked only when a row says "wanted" already, as for a copy: most runs never need the list.
@@ -166,7 +168,9 @@ def analyse(bench: Bench, run: int, task: str, model: str, items: list[Item]) ->
         for index, result in bench.work(items):
             finished.add(index)
             item = items[index]
-            open_.append({"asset": item["asset"]} | ({"source": item["source"]} if "source" in item else {}) | result)
+            open_.append(
+                {"asset": item["asset"]} | ({"source": item["source"]} if "source" in item else {}) | result
+            )
             if len(open_) >= STORE_MOST or time.monotonic() - since > STORE_SECONDS:
                 _hand_over(bench, run, task, model, open_)
                 open_, since = [], time.monotonic()

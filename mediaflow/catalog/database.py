@@ -35,8 +35,7 @@ def connect(path: Path | None = None) -> sqlite3.Connection:
         _migrate(db, path)
     except (sqlite3.Error, OSError) as error:
         raise CatalogError(
-            f"The catalog {path} cannot be opened: {error}. "
-            "Check the disk and the rights of MEDIAFLOW_HOME."
+            f"The catalog {path} cannot be opened: {error}. Check the disk and the rights of MEDIAFLOW_HOME."
         ) from error
     return db
 

@@ -40,11 +40,14 @@ def failures(
         """,
         parameters * 2,
     )
-    found = [Failure(os.fsdecode(os.path.join(row[0], row[1])), *row[2:5], bool(row[5]), row[6]) for row in rows]
+    found = [
+        Failure(os.fsdecode(os.path.join(row[0], row[1])), *row[2:5], bool(row[5]), row[6]) for row in rows
+    ]
     return [
         failure
         for failure in found
-        if (not stages or failure.stage in stages) and (not reason or reason.lower() in failure.reason.lower())
+        if (not stages or failure.stage in stages)
+        and (not reason or reason.lower() in failure.reason.lower())
     ]
 
 

@@ -62,7 +62,9 @@ def of(db: sqlite3.Connection, asset: int) -> dict[str, dict[str, Any]]:
         "SELECT task, model, data, seconds FROM findings WHERE asset = ? ORDER BY created", (asset,)
     )
     for row in rows:
-        found[row["task"]] = {"model": row["model"], "seconds": round(row["seconds"], 3)} | json.loads(row["data"])
+        found[row["task"]] = {"model": row["model"], "seconds": round(row["seconds"], 3)} | json.loads(
+            row["data"]
+        )
     spaces = db.execute(
         "SELECT v.space, s.dimension, COUNT(*) FROM vectors v JOIN spaces s ON s.name = v.space"
         " WHERE v.asset = ? GROUP BY v.space ORDER BY v.space",

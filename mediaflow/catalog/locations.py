@@ -73,11 +73,14 @@ def known_in(db: sqlite3.Connection, library: str, folder: bytes) -> dict[bytes,
         (library, folder),
     )
     return {
-        row[0]: Known(row[1], row[2], row[3], bool(row[4]), row[5], row[6], row[7], bool(row[8])) for row in rows
+        row[0]: Known(row[1], row[2], row[3], bool(row[4]), row[5], row[6], row[7], bool(row[8]))
+        for row in rows
     }
 
 
-def enqueue(db: sqlite3.Connection, library: str, run: int, job: str, files: Iterable[Candidate]) -> list[int]:
+def enqueue(
+    db: sqlite3.Connection, library: str, run: int, job: str, files: Iterable[Candidate]
+) -> list[int]:
     """Write down that `job` of `run` will prepare these files; returns the ids of those written.
 
     A file whose row another process has written since it was compared is left to that process.

@@ -28,7 +28,9 @@ def cut(task: str, data: dict[str, Any]) -> list[Passage]:
         lines = (Passage(l["text"], l.get("page"), l.get("time"), l.get("time")) for l in data["lines"])
         return list(_join(lines, apart="\n"))
     if task == "transcribe":
-        return list(_join((Passage(s["text"].strip(), None, s["start"], s["end"]) for s in data["segments"]), " "))
+        return list(
+            _join((Passage(s["text"].strip(), None, s["start"], s["end"]) for s in data["segments"]), " ")
+        )
     return []
 
 

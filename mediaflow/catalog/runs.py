@@ -26,7 +26,13 @@ def begin(db: sqlite3.Connection, library: str, roots: Sequence[bytes], tasks: S
     """Enter a run; returns its number."""
     row = db.execute(
         "INSERT INTO runs (library, roots, tasks, started, pid) VALUES (?, ?, ?, ?, ?) RETURNING id",
-        (library, json.dumps([os.fsdecode(root) for root in roots]), ",".join(tasks), time.time(), os.getpid()),
+        (
+            library,
+            json.dumps([os.fsdecode(root) for root in roots]),
+            ",".join(tasks),
+            time.time(),
+            os.getpid(),
+        ),
     ).fetchone()
     return int(row[0])
 

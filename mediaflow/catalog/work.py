@@ -9,9 +9,7 @@ from collections.abc import Iterable
 from mediaflow.catalog.locations import MAX_ATTEMPTS, Candidate, Scope
 
 # A row that asks for nothing more by itself.
-SETTLED = (
-    f"(w.state IN ('done', 'skipped') OR (w.state = 'failed' AND (w.permanent OR w.attempts >= {MAX_ATTEMPTS})))"
-)
+SETTLED = f"(w.state IN ('done', 'skipped') OR (w.state = 'failed' AND (w.permanent OR w.attempts >= {MAX_ATTEMPTS})))"
 
 
 def want(
@@ -149,11 +147,13 @@ def settled_since(db: sqlite3.Connection, since: float) -> dict[str, int]:
     """How many pieces of work were done or failed since a time, by task; files prepared as `prepare`."""
     counts = {
         "prepare": db.execute(
-            "SELECT COUNT(*) FROM locations WHERE changed >= ? AND state != 'queued' AND gone IS NULL", (since,)
+            "SELECT COUNT(*) FROM locations WHERE changed >= ? AND state != 'queued' AND gone IS NULL",
+            (since,),
         ).fetchone()[0]
     }
     rows = db.execute(
-        "SELECT task, COUNT(*) FROM work WHERE changed >= ? AND state IN ('done', 'failed') GROUP BY task", (since,)
+        "SELECT task, COUNT(*) FROM work WHERE changed >= ? AND state IN ('done', 'failed') GROUP BY task",
+        (since,),
     )
     return {queue: count for queue, count in [*counts.items(), *((row[0], row[1]) for row in rows)] if count}
 

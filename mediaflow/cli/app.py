@@ -27,7 +27,9 @@ for group in (processes, submit, search, catalog):
 
 @app.callback()
 def options(
-    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something goes wrong.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show a traceback when something goes wrong.")
+    ] = False,
 ) -> None:
     if debug:
         os.environ["MEDIAFLOW_DEBUG"] = "1"

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 Library = Annotated[str, typer.Option(help="The library.")]
-Paths = Annotated[list[str] | None, typer.Argument(metavar="[PATH]...", help="Files or folders; all if none.")]
+Paths = Annotated[
+    list[str] | None, typer.Argument(metavar="[PATH]...", help="Files or folders; all if none.")
+]
 
 index_app = typer.Typer(help="Tend the search index.", no_args_is_help=True)
 
@@ -63,7 +65,13 @@ def runs(limit: Annotated[int, typer.Option(min=1, help="How many.")] = 20, json
         print_json(states)
         return
     rows = [
-        [r["run"], when(r["started"]), duration(r["ended"] - r["started"]) if r["ended"] else "", r["files"], r["new"]]
+        [
+            r["run"],
+            when(r["started"]),
+            duration(r["ended"] - r["started"]) if r["ended"] else "",
+            r["files"],
+            r["new"],
+        ]
         + [", ".join(readable(root) for root in r["roots"])]
         for r in states
     ]
@@ -81,13 +89,18 @@ def failures(
     found = _failures(paths, task, reason, library)[1]
     if json:
         print_json(
-            [{"path": f.path, "stage": f.stage, "reason": f.reason, "attempts": f.attempts, "last": f.last} for f in found]
+            [
+                {"path": f.path, "stage": f.stage, "reason": f.reason, "attempts": f.attempts, "last": f.last}
+                for f in found
+            ]
         )
         return
     if not found:
         print("Nothing failed.")
         return
-    print_table(["file", "stage", "reason"], [[path_text(f.path), f.stage, readable(f.reason)] for f in found])
+    print_table(
+        ["file", "stage", "reason"], [[path_text(f.path), f.stage, readable(f.reason)] for f in found]
+    )
 
 
 def retry(
@@ -162,7 +175,9 @@ def forget(
     if json:
         print_json({"locations": result.locations, "assets": result.assets})
     elif not result.locations and not gone:
-        raise UsageError(f"Nothing of {', '.join(readable(path) for path in paths)} is known in library {library}.")
+        raise UsageError(
+            f"Nothing of {', '.join(readable(path) for path in paths)} is known in library {library}."
+        )
     else:
         note(f"Forgot {result.locations:,} files; {result.assets:,} of them were nowhere else.")
 
@@ -181,7 +196,9 @@ def rebuild(json: Json = False) -> None:
         print_json([asdict(snapshot) for snapshot in made])
         return
     rows = [[s.space, f"{s.count:,}", s.dimension, f"{s.recall:.3f}"] for s in made]
-    print_table(["space", "vectors", "dimension", "recall@10"], rows, right=["vectors", "dimension", "recall@10"])
+    print_table(
+        ["space", "vectors", "dimension", "recall@10"], rows, right=["vectors", "dimension", "recall@10"]
+    )
 
 
 def _failures(

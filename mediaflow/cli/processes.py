@@ -12,7 +12,9 @@ from mediaflow.cli.output import note, print_json
 
 
 def up(
-    part: Annotated[str | None, typer.Argument(help="Only `queue`: the embedded Valkey without workers.")] = None,
+    part: Annotated[
+        str | None, typer.Argument(help="Only `queue`: the embedded Valkey without workers.")
+    ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Go on in the background.")] = False,
 ) -> None:
     """Start the embedded queue and the workers, and keep them running."""

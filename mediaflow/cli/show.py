@@ -34,13 +34,20 @@ def _lines(task: str, finding: dict[str, Any]) -> list[str]:
         lines = [f"{_place(line)}{line['text']}  ({line['confidence']:.2f})" for line in finding["lines"]]
     elif task == "transcribe":
         lines = [f"language {finding['language']}"]
-        lines += [f"{timecode(s['start'])}-{timecode(s['end'])}  {s['text'].strip()}" for s in finding["segments"]]
+        lines += [
+            f"{timecode(s['start'])}-{timecode(s['end'])}  {s['text'].strip()}" for s in finding["segments"]
+        ]
     elif task == "nsfw":
         lines = [f"{finding['verdict']}, score {finding['score']:.3f}"]
     elif task == "pose":
-        lines = [f"{_place(p)}person, score {p['score']:.2f}, {len(p['keypoints'])} keypoints" for p in finding["people"]]
+        lines = [
+            f"{_place(p)}person, score {p['score']:.2f}, {len(p['keypoints'])} keypoints"
+            for p in finding["people"]
+        ]
     elif task == "embed":
-        lines = [f"{s['vectors']} vectors of {s['dimension']} in {s['space']}" for s in finding.get("spaces", [])]
+        lines = [
+            f"{s['vectors']} vectors of {s['dimension']} in {s['space']}" for s in finding.get("spaces", [])
+        ]
     else:
         lines = [f"{key}: {value}" for key, value in finding.items() if key not in ("model", "seconds")]
     more = len(lines) - LINES

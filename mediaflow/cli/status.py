@@ -22,10 +22,15 @@ def print_status(state: dict[str, Any]) -> None:
         print_table(["queue", *figures], rows, right=figures)
     if state["workers"]:
         print()
-        print_table(["worker", "pid", "host", "state"], [[w["queue"], w["pid"], w["host"], w["state"]] for w in state["workers"]])
+        print_table(
+            ["worker", "pid", "host", "state"],
+            [[w["queue"], w["pid"], w["host"], w["state"]] for w in state["workers"]],
+        )
     if state["runs"]:
         print()
-        print_table(["run", "started", "took", "files", "new", "folder"], [_run_row(run) for run in state["runs"][:5]])
+        print_table(
+            ["run", "started", "took", "files", "new", "folder"], [_run_row(run) for run in state["runs"][:5]]
+        )
     print()
     if state["complete"]:
         print("Complete: everything that was submitted is done", end="")

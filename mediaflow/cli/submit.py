@@ -12,6 +12,9 @@ from mediaflow.cli.output import duration, note, print_json
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Callable
+
+    from redis import Redis
 
     from mediaflow.catalog.runs import Count
     from mediaflow.ops.submit import Plan
@@ -21,9 +24,13 @@ def submit(
     paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Folders or files.")],
     tasks: Annotated[str | None, typer.Option(help="Only these tasks, as a,b,c.")] = None,
     library: Annotated[str, typer.Option(help="The library they belong to.")] = "default",
-    wait: Annotated[bool, typer.Option("--wait", help="Start what is not running, and wait until all is done.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Start what is not running, and wait until all is done.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be enqueued.")] = False,
-    exclude: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Leave out names or paths.")] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(metavar="GLOB", help="Leave out names or paths.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
 ) -> None:
     """Analyse the files in folders: enqueue what is new, changed, or lacks a task."""
@@ -52,7 +59,7 @@ def _submit(db: sqlite3.Connection, plan: Plan, json: bool) -> None:
     from mediaflow.queues.connection import connect
 
     connection = connect()
-    run, count = _enqueue(db, plan)
+    run, count = _enqueue(db, lambda: connection, plan)
     if json:
         print_json({"run": run, "files": count.files, "new": count.new, "known": count.known})
         return
@@ -66,20 +73,21 @@ def _submit_and_wait(db: sqlite3.Connection, plan: Plan, json: bool) -> int:
     """Bring up what is not running, submit, wait, take down again; returns the exit status."""
     from mediaflow.catalog import runs, work
     from mediaflow.cli.progress import Meter, QueueProgress, follow
-    from mediaflow.ops.serving import serving
+    from mediaflow.ops.serving import Serving
 
     started = time.time()
-    with serving(plan.tasks) as health:
-        run, count = _enqueue(db, plan)
+    with Serving(plan.tasks) as serving:
+        run, count = _enqueue(db, serving.connect, plan)
         if not json:
             _say_count(run, count, plan)
-        meter = Meter(db, [plan.scope], started)
 
         def finished(queues: list[QueueProgress]) -> bool:
-            health.check()
+            serving.check()
             return not any(queue.open for queue in queues)
 
-        follow(meter, finished)
+        if work.open_tasks(db, plan.scope):
+            serving.connect()
+            follow(Meter(db, [plan.scope], started), finished)
     runs.end(db, run)
     tally = work.tally(db, plan.scope)
     seconds = round(time.time() - started, 1)
@@ -87,21 +95,22 @@ def _submit_and_wait(db: sqlite3.Connection, plan: Plan, json: bool) -> int:
         answer = {"run": run, "files": count.files, "new": count.new, "known": count.known}
         print_json(answer | {"done": tally["done"], "failed": tally["failed"], "seconds": seconds})
     else:
-        note(f"Done in {duration(seconds)}: {tally['done']:,} files are searchable, {tally['failed']:,} failed.")
+        note(
+            f"Done in {duration(seconds)}: {tally['done']:,} files are searchable, {tally['failed']:,} failed."
+        )
         if tally["failed"]:
             note("`mediaflow failures` says why.")
     return 1 if tally["failed"] else 0
 
 
-def _enqueue(db: sqlite3.Connection, plan: Plan) -> tuple[int, Count]:
+def _enqueue(db: sqlite3.Connection, connect: Callable[[], Redis], plan: Plan) -> tuple[int, Count]:
     from mediaflow.catalog import runs
     from mediaflow.catalog.database import transaction
     from mediaflow.ops.submit import submit
-    from mediaflow.queues.connection import connect
 
     with transaction(db):
         run = runs.begin(db, plan.scope.library, plan.scope.roots, plan.tasks)
-    count = submit(db, connect(), plan, run)
+    count = submit(db, connect, plan, run)
     for problem in plan.problems:
         note(problem)
     return run, count
@@ -110,18 +119,24 @@ def _enqueue(db: sqlite3.Connection, plan: Plan) -> tuple[int, Count]:
 def _say_count(run: int, count: Count, plan: Plan) -> None:
     skipped = sum(count.skipped.values())
     reasons = ", ".join(f"{number:,} {reason}" for reason, number in count.skipped.most_common(4))
-    note(f"Run {run}: {count.files:,} files, {count.new:,} new, {count.known:,} known; tasks {', '.join(plan.tasks)}.")
+    note(
+        f"Run {run}: {count.files:,} files, {count.new:,} new, {count.known:,} known; tasks {', '.join(plan.tasks)}."
+    )
     if skipped:
         note(f"Skipped {skipped:,}: {reasons}{', …' if len(count.skipped) > 4 else ''}.")
     if count.gone:
-        note(f"{count.gone:,} files are not there any more; what was found of them is kept (`mediaflow forget`).")
+        note(
+            f"{count.gone:,} files are not there any more; what was found of them is kept (`mediaflow forget`)."
+        )
 
 
 def _say_dry_run(count: Count, lacking: int, plan: Plan, json: bool) -> None:
     if json:
         print_json({"files": count.files, "new": count.new, "known": count.known, "lacking": lacking})
         return
-    print(f"{count.files:,} files: {count.new:,} new, {count.known:,} known, {lacking:,} of them lack a task.")
+    print(
+        f"{count.files:,} files: {count.new:,} new, {count.known:,} known, {lacking:,} of them lack a task."
+    )
     for reason, number in count.skipped.most_common():
         print(f"  skipped {number:,}: {reason}")
     print("Nothing was enqueued.")
@@ -137,10 +152,10 @@ def _say_overlap(db: sqlite3.Connection, pid: int | None, json: bool) -> None:
     note(f"Run {number} (pid {pid}) is submitting the same now: nothing to do. See: mediaflow status --watch")
 
 
-def _queues_without_workers(connection: object, plan: Plan) -> list[str]:
+def _queues_without_workers(connection: Redis, plan: Plan) -> list[str]:
     from mediaflow.queues.overview import served_queues
 
-    served = served_queues(connection)  # type: ignore[arg-type]
+    served = served_queues(connection)
     return [queue for queue in ("prepare", *plan.tasks, "index") if queue not in served]
 
 

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     import faiss
 
 
+# Enough vectors to know what is usual in a space.
+SAMPLE = 1000
+
+
 @dataclass(slots=True)
 class SpaceReader:
     """One space, open for search. `refresh` follows the catalog; both are cheap when nothing is new."""
@@ -22,6 +26,7 @@ class SpaceReader:
     _snapshot: Snapshot | None = None
     _index: faiss.Index | None = None
     _last: int = 0
+    _sample: tuple[int, np.ndarray, bool] | None = None
     _ids: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     _values: np.ndarray = field(default_factory=lambda: np.empty((0, 0), dtype=np.float32))
 
@@ -49,6 +54,19 @@ class SpaceReader:
             best = np.argsort(-scores)[:k]
             found += [(int(self._ids[at]), float(scores[at])) for at in best]
         return sorted(found, key=lambda pair: -pair[1])[:k]
+
+    def sample(self, db: sqlite3.Connection, query: np.ndarray) -> tuple[np.ndarray, bool]:
+        """Inner products (n,) of the query with vectors spread over the space; True where that is all of them."""
+        total = len(self)
+        if self._sample is None or self._sample[0] != total:
+            step = max(1, total // SAMPLE)
+            rows = db.execute(
+                "SELECT value FROM vectors WHERE space = ? AND (? = 1 OR id % ? = 0)",
+                (self.space, step, step),
+            ).fetchall()
+            joined = np.frombuffer(b"".join(row[0] for row in rows), dtype="<f2").astype(np.float32)
+            self._sample = (total, joined.reshape(len(rows), -1), step == 1)
+        return self._sample[1] @ query if len(self._sample[1]) else np.empty(0, np.float32), self._sample[2]
 
     def __len__(self) -> int:
         return len(self._ids) + (self._index.ntotal if self._index is not None else 0)

@@ -65,7 +65,9 @@ def follow(db: sqlite3.Connection, every: int) -> list[Snapshot]:
     for row in db.execute("SELECT name FROM spaces").fetchall():
         snapshot = current(row[0])
         last = snapshot.last if snapshot else 0
-        newer = db.execute("SELECT COUNT(*) FROM vectors WHERE space = ? AND id > ?", (row[0], last)).fetchone()[0]
+        newer = db.execute(
+            "SELECT COUNT(*) FROM vectors WHERE space = ? AND id > ?", (row[0], last)
+        ).fetchone()[0]
         # A tenth at least, so that the work of a long run stays in proportion to its vectors.
         if newer > max(every, snapshot.count // 10 if snapshot else 0):
             made.append(build(db, row[0]))
@@ -90,7 +92,9 @@ def build(db: sqlite3.Connection, space: str) -> Snapshot:
     return _replace(Snapshot(space, dimension, f"{last}-{count}.faiss", last, count, recall, probes), index)
 
 
-def vectors(db: sqlite3.Connection, space: str, after: int, last: int | None = None) -> Iterator[tuple[Any, Any]]:
+def vectors(
+    db: sqlite3.Connection, space: str, after: int, last: int | None = None
+) -> Iterator[tuple[Any, Any]]:
     """The space's vectors by id, in pieces: ids (n,) int64 and values (n, dimension) float32."""
     rows = db.execute(
         "SELECT id, value FROM vectors WHERE space = ? AND id > ? AND (? IS NULL OR id <= ?) ORDER BY id",
@@ -138,7 +142,9 @@ def _sample(db: sqlite3.Connection, space: str, count: int, size: int) -> np.nda
     return sample
 
 
-def _tune(db: sqlite3.Connection, space: str, last: int, index: faiss.Index, queries: np.ndarray) -> tuple[float, int]:
+def _tune(
+    db: sqlite3.Connection, space: str, last: int, index: faiss.Index, queries: np.ndarray
+) -> tuple[float, int]:
     """The fewest lists to look into for WANTED_RECALL against exact search, and the recall@10 seen."""
     truth = _nearest(db, space, last, queries, 10)
     probes = 4

@@ -36,6 +36,8 @@ def serve_dashboard(port: int) -> None:
     try:
         server = make_server("127.0.0.1", port, app, threaded=True)
     except (OSError, SystemExit):
-        raise UnreachableError(f"Port {port} is taken. Choose another: mediaflow dashboard --port N") from None
+        raise UnreachableError(
+            f"Port {port} is taken. Choose another: mediaflow dashboard --port N"
+        ) from None
     with contextlib.suppress(KeyboardInterrupt):
         server.serve_forever()

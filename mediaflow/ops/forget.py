@@ -24,7 +24,9 @@ def forget(db: sqlite3.Connection, scope: Scope, *, only_gone: bool = False) -> 
     condition, parameters = scope.where()
     condition += " AND l.gone IS NOT NULL" if only_gone else ""
     with transaction(db):
-        held = db.execute(f"SELECT DISTINCT l.asset FROM locations l WHERE {condition}", parameters).fetchall()
+        held = db.execute(
+            f"SELECT DISTINCT l.asset FROM locations l WHERE {condition}", parameters
+        ).fetchall()
         removed = db.execute(
             f"DELETE FROM locations WHERE id IN (SELECT l.id FROM locations l WHERE {condition})", parameters
         ).rowcount

@@ -37,7 +37,9 @@ class Lock:
         os.pwrite(self._file, str(os.getpid()).encode(), 0)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         assert self._file is not None
         os.close(self._file)
         self.taken = False

@@ -30,5 +30,5 @@ def retry(db: sqlite3.Connection, connection: Redis, library: str, failed: Seque
     with transaction(db):
         reset(db, plan.scope, failed)
         run = runs.begin(db, library, roots, named)
-    enqueue_files(db, connection, plan, run)
+    enqueue_files(db, lambda: connection, plan, run)
     return run

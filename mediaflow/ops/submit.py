@@ -58,7 +58,9 @@ def plan(paths: Sequence[str], library: str, tasks: Sequence[str] | None, exclud
         if not os.path.lexists(absolute):
             raise UsageError(f"{readable(absolute)} does not exist. Name a folder or a file that is there.")
         roots.append(os.fsencode(absolute))
-    return Plan(Scope(library, tuple(dict.fromkeys(roots))), named, {t: task_model(t) for t in named}, tuple(exclude))
+    return Plan(
+        Scope(library, tuple(dict.fromkeys(roots))), named, {t: task_model(t) for t in named}, tuple(exclude)
+    )
 
 
 def refuse_emptied(db: sqlite3.Connection, plan: Plan) -> None:
@@ -75,12 +77,15 @@ def refuse_emptied(db: sqlite3.Connection, plan: Plan) -> None:
             )
 
 
-def submit(db: sqlite3.Connection, connection: Redis, plan: Plan, run: int) -> runs.Count:
-    """Enqueue what is new under the plan's roots or lacks one of its tasks; returns what was counted."""
-    queues = [*load_settings().tasks, "prepare", "index"]
-    live = live_jobs(connection, queues)
+def submit(db: sqlite3.Connection, connect: Callable[[], Redis], plan: Plan, run: int) -> runs.Count:
+    """Enqueue what is new under the plan's roots or lacks one of its tasks; returns what was counted.
+
+    `connect` is called when there is something to enqueue or to ask the queues about, and only then:
+    a folder in which nothing has changed needs no queue.
+    """
+    live = _Live(connect)
     count = runs.Count()
-    gatherer = _Gatherer(db, connection, plan, run)
+    gatherer = _Gatherer(db, connect, plan, run)
     seen: set[bytes] = set()
     for folder in walk([os.fsdecode(root) for root in plan.scope.roots], plan.exclude):
         seen.add(folder.path)
@@ -88,8 +93,10 @@ def submit(db: sqlite3.Connection, connection: Redis, plan: Plan, run: int) -> r
         plan.on_folder(count)
     gatherer.flush()
     for vanished in set(locations.folders(db, plan.scope)) - seen:
-        count.gone += _mark_gone(db, plan.scope.library, vanished, locations.known_in(db, plan.scope.library, vanished))
-    _enqueue_lacking(db, connection, plan, gatherer, queues)
+        count.gone += _mark_gone(
+            db, plan.scope.library, vanished, locations.known_in(db, plan.scope.library, vanished)
+        )
+    _enqueue_lacking(db, live, plan, gatherer)
     count.known = count.files - count.new
     with transaction(db):
         runs.counted(db, run, count)
@@ -113,7 +120,7 @@ def dry_run(db: sqlite3.Connection, plan: Plan) -> tuple[runs.Count, int]:
 
 
 def _compare(
-    db: sqlite3.Connection, plan: Plan, folder: Folder, live: set[str], count: runs.Count
+    db: sqlite3.Connection, plan: Plan, folder: Folder, live: _Live, count: runs.Count
 ) -> list[Candidate]:
     """The files of a folder that must be prepared. Marks what vanished and what is back."""
     known = locations.known_in(db, plan.scope.library, folder.path)
@@ -143,32 +150,51 @@ def _compare(
     return candidates
 
 
-def _mark_gone(db: sqlite3.Connection, library: str, folder: bytes, known: dict[bytes, locations.Known]) -> int:
+def _mark_gone(
+    db: sqlite3.Connection, library: str, folder: bytes, known: dict[bytes, locations.Known]
+) -> int:
     # Not listed is not gone: the file may be excluded or passed over this time.
-    names = [name for name, row in known.items() if not row.gone and not os.path.lexists(os.path.join(folder, name))]
+    names = [
+        name
+        for name, row in known.items()
+        if not row.gone and not os.path.lexists(os.path.join(folder, name))
+    ]
     if not names:
         return 0
     with transaction(db):
         return locations.mark_gone(db, library, folder, names)
 
 
-def _enqueue_lacking(
-    db: sqlite3.Connection, connection: Redis, plan: Plan, gatherer: _Gatherer, queues: list[str]
-) -> None:
+def _enqueue_lacking(db: sqlite3.Connection, live: _Live, plan: Plan, gatherer: _Gatherer) -> None:
     """Enqueue prepared files that lack a task, also those whose job was lost."""
-    # Jobs are looked up after the ledger could have told of them, so that work that moved on
-    # between the two is not taken for lost.
-    work.remember_live(db, live_jobs(connection, queues))
+    work.remember_live(db, ())
     if not work.lacking(db, plan.scope, plan.models):
         return
-    work.remember_live(db, live_jobs(connection, queues))
+    # Asked anew, after the ledger told: what moved on since must not be taken for lost.
+    work.remember_live(db, live.now())
     gatherer.take(work.lacking(db, plan.scope, plan.models))
     gatherer.flush()
 
 
-def enqueue_files(db: sqlite3.Connection, connection: Redis, plan: Plan, run: int) -> None:
+class _Live:
+    """The jobs that wait or run now; asked for when first needed."""
+
+    def __init__(self, connect: Callable[[], Redis]) -> None:
+        self._connect = connect
+        self._jobs: set[str] | None = None
+
+    def __contains__(self, job: object) -> bool:
+        if self._jobs is None:
+            self._jobs = self.now()
+        return job in self._jobs
+
+    def now(self) -> set[str]:
+        return live_jobs(self._connect(), [*load_settings().tasks, "prepare", "index"])
+
+
+def enqueue_files(db: sqlite3.Connection, connect: Callable[[], Redis], plan: Plan, run: int) -> None:
     """Enqueue the files that the plan's scope names, known to the catalog, without a walk."""
-    gatherer = _Gatherer(db, connection, plan, run)
+    gatherer = _Gatherer(db, connect, plan, run)
     gatherer.take(locations.candidates(db, plan.scope.library, plan.scope.roots))
     gatherer.flush()
 
@@ -176,8 +202,8 @@ def enqueue_files(db: sqlite3.Connection, connection: Redis, plan: Plan, run: in
 class _Gatherer:
     """Gathers candidates across folders and enqueues them in jobs of the size the settings say."""
 
-    def __init__(self, db: sqlite3.Connection, connection: Redis, plan: Plan, run: int) -> None:
-        self.db, self.connection, self.plan, self.run = db, connection, plan, run
+    def __init__(self, db: sqlite3.Connection, connect: Callable[[], Redis], plan: Plan, run: int) -> None:
+        self.db, self.connect, self.plan, self.run = db, connect, plan, run
         self._open: list[Candidate] = []
 
     def take(self, candidates: list[Candidate]) -> None:
@@ -205,7 +231,7 @@ class _Gatherer:
                     jobs.append(NewJob(job, PREPARE, (self.run, ids, self.plan.tasks), description))
         # After the catalog knows of them: a job that is lost here is found lost by the next submit.
         if jobs:
-            enqueue(self.connection, "prepare", jobs)
+            enqueue(self.connect(), "prepare", jobs)
 
 
 def lock_name(plan: Plan) -> str:
@@ -222,4 +248,6 @@ def check_models(plan: Plan) -> None:
     missing = [model for task in plan.tasks for model in required_models(task) if not installed(model)]
     if missing:
         names = " ".join(dict.fromkeys(missing))
-        raise ModelError(f"These models are not on this machine yet: {names}. Run: mediaflow models pull {names}")
+        raise ModelError(
+            f"These models are not on this machine yet: {names}. Run: mediaflow models pull {names}"
+        )

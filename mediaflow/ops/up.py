@@ -101,7 +101,9 @@ class Supervisor:
             time.sleep(0.2)
             now = time.monotonic()
             if self._server is not None and self._server.poll() is not None:
-                self.say(f"queue: the embedded Valkey ended (status {self._server.returncode}); starting it again")
+                self.say(
+                    f"queue: the embedded Valkey ended (status {self._server.returncode}); starting it again"
+                )
                 self._server = embedded.start()
                 for running in self._running:  # its address is new
                     running.process.terminate()

@@ -68,7 +68,7 @@ def _configuration(folder: Path, port: int, password: str) -> str:
     place = json.dumps(str(folder), ensure_ascii=False)
     return (
         f"bind 127.0.0.1\nport {port}\nprotected-mode yes\nrequirepass {password}\ndir {place}\n"
-        "daemonize no\nappendonly yes\nappendfsync everysec\naof-load-truncated yes\nsave \"\"\n"
+        'daemonize no\nappendonly yes\nappendfsync everysec\naof-load-truncated yes\nsave ""\n'
         "maxmemory-policy noeviction\n"
     )
 

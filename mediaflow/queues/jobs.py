@@ -92,7 +92,9 @@ def job_id(run: int, queue: str) -> str:
 
 def queue(name: str, connection: Redis) -> Queue:
     """The RQ queue called `name`, with JSON and the allow-list."""
-    return Queue(name, connection=connection, serializer=JSONSerializer, job_class=AllowedJob, default_timeout=-1)
+    return Queue(
+        name, connection=connection, serializer=JSONSerializer, job_class=AllowedJob, default_timeout=-1
+    )
 
 
 def enqueue(connection: Redis, name: str, jobs: Iterable[NewJob]) -> None:

@@ -42,7 +42,9 @@ def workers(connection: Redis) -> list[WorkerState]:
         names = worker.queue_names()
         state = worker.get_state()
         found.append(
-            WorkerState(worker.name, names[0] if names else "", worker.pid or 0, worker.hostname or "", str(state))
+            WorkerState(
+                worker.name, names[0] if names else "", worker.pid or 0, worker.hostname or "", str(state)
+            )
         )
     return sorted(found, key=lambda worker: worker.name)
 

@@ -1,0 +1,45 @@
+"""From similarities to probabilities: how far a hit stands out from everything else in its space.
+
+Inner products of different spaces cannot be compared: CLIP's lie between 0.15 and 0.35, a text
+model's between 0 and 1. How many standard deviations a hit lies above the rest can. Measured beside
+reciprocal rank fusion in docs/search.md.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from mediaflow.search.request import Where
+
+# A hit this many deviations above the rest is as likely right as wrong; over `WIDTH` more it turns
+# into near certainty. Text stands out further from other text than pictures from other pictures.
+MIDDLE: dict[Where, float] = {"image": 3.0, "ocr": 4.0, "speech": 4.0}
+WIDTH = 0.7
+# What even the clearest hit may claim: a space can be sure and wrong, words that are there are there.
+TRUST: dict[Where, float] = {"image": 0.7, "ocr": 0.8, "speech": 0.8}
+# Fewer than this many others say nothing about what is usual.
+FEW = 3
+LEAST_DEVIATION = 0.03
+
+
+@dataclass(frozen=True, slots=True)
+class Background:
+    """How similar a query is to a space at large: from a sample, or from all of a small one."""
+
+    scores: np.ndarray
+    whole: bool
+
+    def probability(self, score: float, where: Where) -> float:
+        """How likely a hit with this inner product is what was asked for, in [0, 1]."""
+        others = len(self.scores) - self.whole
+        if others < FEW:
+            return 0.5 * TRUST[where]
+        total, squares = float(self.scores.sum()), float(np.square(self.scores).sum())
+        if self.whole:  # the hit itself is among them: it must not be its own background
+            total, squares = total - score, squares - score * score
+        mean = total / others
+        deviation = max(LEAST_DEVIATION, math.sqrt(max(0.0, squares / others - mean * mean)))
+        return TRUST[where] / (1 + math.exp(-((score - mean) / deviation - MIDDLE[where]) / WIDTH))
