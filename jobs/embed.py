@@ -1,4 +1,4 @@
-"""Task `embed`: a vector for every picture, so that pictures are found by what they show."""
+"""Task `embed`: vectors for every picture, so that pictures are found by what they show and by likeness."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ CHUNK = 16
 
 @register
 class Embed(Task):
-    """Vectors of pictures in the image space, and of texts (passages) in the text space."""
+    """Vectors of pictures in the image spaces, and of texts (passages) in the text space."""
 
     name = "embed"
     needs = "pictures"
+    together = 8
 
     def load(self) -> None:
         """Load both encoders."""
@@ -29,7 +30,7 @@ class Embed(Task):
 
     @property
     def image_space(self) -> str:
-        """The space of the pictures' vectors; loads nothing."""
+        """The space in which pictures are found by words; loads nothing."""
         return image_space(self.settings)
 
     @property
@@ -42,12 +43,13 @@ class Embed(Task):
         return self._texts.encode_texts(texts)
 
     def analyse(self, batch: Sequence[Rendition]) -> list[Finding]:
-        """One finding for each rendition: no data, one vector for each of its pictures."""
+        """One finding for each rendition: no data; for each of its pictures a vector in every image space."""
         found: list[list[Vector]] = [[] for _ in batch]
         places = [(index, picture) for index, rendition in enumerate(batch) for picture in rendition.pictures]
         for start in range(0, len(places), CHUNK):
             chunk = places[start : start + CHUNK]
             images = [np.asarray(open_picture(batch[index], picture)) for index, picture in chunk]
-            for (index, picture), values in zip(chunk, self._images.encode_images(images), strict=True):
-                found[index].append(Vector(self._images.space, values, page=picture.page, time=picture.time))
+            for space, vectors in self._images.describe(images).items():
+                for (index, picture), values in zip(chunk, vectors, strict=True):
+                    found[index].append(Vector(space, values, page=picture.page, time=picture.time))
         return [Finding({}, tuple(vectors)) for vectors in found]

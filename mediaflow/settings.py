@@ -45,7 +45,7 @@ class IndexSettings(Section):
 
 class SpaceSettings(Section):
     image: str = "conse"
-    text: str = "minilm"
+    text: str = "e5"
 
 
 class RenditionSettings(Section):

@@ -17,6 +17,10 @@ class Concept:
     german: tuple[str, ...]
 
 
+# What detectors add to the classes.
+PEOPLE = Concept(("person", "man", "woman", "people"), ("Mensch", "Mann", "Frau", "Leute"))
+
+
 @lru_cache(maxsize=1)
 def load_concepts() -> tuple[Concept, ...]:
     """All concepts in the order of the classifier's outputs."""

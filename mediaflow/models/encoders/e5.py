@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,19 @@ class E5:
         return out
 
 
+_loaded: dict[tuple[Path, int], E5] = {}
+
+
+def shared_e5(settings: Settings) -> E5:
+    """The one E5 of this process for these threads: text space and image space both need it."""
+    file = model_folder(MODEL) / "e5-small-q4.bin"
+    task = settings.tasks.get("embed")
+    key = (file, task.threads if task else 0)
+    if key not in _loaded:
+        _loaded[key] = E5(settings, file)
+    return _loaded[key]
+
+
 def dequantised(blocks: np.ndarray) -> np.ndarray:
     """Blocks (…, g) of 32 four-bit weights as float32 (…, g * 32): low nibbles first, 8 is zero."""
     nibbles = blocks["nibbles"]
@@ -99,7 +113,7 @@ def read(path: Path) -> Weights:
         offsets = data[at : (at := at + 4 * (pieces + 1))].view("<u4").tolist()
         scores = data[at : (at := at + 4 * pieces)].view("<f4").tolist()
         text = data[at : (at := at + size)].tobytes()
-        names = [text[a:b].decode() for a, b in zip(offsets, offsets[1:], strict=False)]
+        names = [text[a:b] for a, b in pairwise(offsets)]
         _normal, skipped = struct.unpack("<2I", data[at : at + 8].tobytes())
         tensors = _directory(data, at + 8 + skipped)
         return Weights(width, layers, heads, Unigram(names, scores, start, end, unknown), tensors)
@@ -129,7 +143,7 @@ def build(weights: Weights) -> bytes:
     far = graph.weight(np.array(-1e9, dtype=np.float32))
     axes = graph.weight(np.array([1, 2]))
     bias = graph.node("Unsqueeze", graph.node("Mul", graph.node("Sub", one, "mask"), far), axes)
-    x = _norm(graph, "tokens", tensors, "emb.ln", bias="b", scale="w")
+    x = _norm(graph, "tokens", tensors, "emb.ln")
     for index in range(weights.layers):
         x = _layer(graph, x, bias, tensors, f"l{index}.", weights)
     last = graph.weight(np.array([2]))
@@ -160,7 +174,8 @@ def _layer(
     mixed = graph.node("Reshape", graph.node("Transpose", mixed, perm=(0, 2, 1, 3)), joined)
     x = _norm(graph, graph.node("Add", _linear(graph, mixed, tensors, name + "ao"), x), tensors, name + "aln")
     inner = graph.node("Gelu", _linear(graph, x, tensors, name + "fi"), domain=MICROSOFT)
-    return _norm(graph, graph.node("Add", _linear(graph, inner, tensors, name + "fo"), x), tensors, name + "oln")
+    outer = graph.node("Add", _linear(graph, inner, tensors, name + "fo"), x)
+    return _norm(graph, outer, tensors, name + "oln")
 
 
 def _linear(graph: Graph, x: str, tensors: dict[str, np.ndarray], name: str) -> str:
@@ -187,9 +202,7 @@ def _linear(graph: Graph, x: str, tensors: dict[str, np.ndarray], name: str) -> 
     return graph.node("Add", product, graph.weight(bias))
 
 
-def _norm(
-    graph: Graph, x: str, tensors: dict[str, np.ndarray], name: str, scale: str = "w", bias: str = "b"
-) -> str:
-    gain = graph.weight(np.asarray(tensors[f"{name}.{scale}"]))
-    offset = graph.weight(np.asarray(tensors[f"{name}.{bias}"]))
+def _norm(graph: Graph, x: str, tensors: dict[str, np.ndarray], name: str) -> str:
+    gain = graph.weight(np.asarray(tensors[name + ".w"]))
+    offset = graph.weight(np.asarray(tensors[name + ".b"]))
     return graph.node("LayerNormalization", x, gain, offset, axis=-1, epsilon=EPSILON)

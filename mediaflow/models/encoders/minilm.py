@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -49,6 +50,11 @@ class MiniLM:
             chunk = order[start : start + BATCH]
             out[chunk] = self._encode([texts[index] for index in chunk])
         return out
+
+    def familiarity(self, text: str) -> float:
+        """The share, 0 to 1, of a text's words that the vocabulary holds whole: low if it is not English."""
+        pieces = Counter(self._tokenizer.encode(text, add_special_tokens=False).word_ids)
+        return sum(count == 1 for count in pieces.values()) / max(1, len(pieces))
 
     def _encode(self, texts: list[str]) -> np.ndarray:
         encodings = self._tokenizer.encode_batch(texts)

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     import onnxruntime
 
 
-def open_session(model: Path | bytes, settings: Settings, task: str = "embed") -> onnxruntime.InferenceSession:
+def open_session(
+    model: Path | bytes, settings: Settings, task: str = "embed"
+) -> onnxruntime.InferenceSession:
     """An inference session of a file or a serialised model, with the threads of a task.
 
     Raises ModelError where ONNX Runtime cannot load it.

@@ -13,14 +13,16 @@ UNKNOWN_PENALTY = 10.0
 class Unigram:
     """Kudo 2018, "Subword Regularization": the best path through all pieces of the vocabulary.
 
-    `scores` are log probabilities. Texts are normalised by NFKC, with runs of white space as one.
+    `pieces` are UTF-8, `scores` log probabilities. Texts are normalised by
+    NFKC, with runs of white space as one space.
     """
 
     def __init__(
-        self, pieces: Sequence[str], scores: Sequence[float], start: int, end: int, unknown: int
+        self, pieces: Sequence[bytes], scores: Sequence[float], start: int, end: int, unknown: int
     ) -> None:
-        self._scores = list(scores)
-        self._ids = {piece: index for index, piece in enumerate(pieces) if index != unknown}
+        self._scores = scores
+        self._ids = dict(zip(pieces, range(len(pieces)), strict=True))
+        self._ids.pop(pieces[unknown], None)
         self._longest = max(map(len, pieces))
         self._start, self._end, self._unknown = start, end, unknown
         self._unknown_score = min(scores) - UNKNOWN_PENALTY
@@ -33,13 +35,17 @@ class Unigram:
 
     def _best(self, text: str) -> list[int]:
         """Viterbi: for every place, the best last piece that ends there."""
+        data = text.encode()
+        edges = [place for place, byte in enumerate(data) if byte & 0xC0 != 0x80] + [len(data)]
         count = len(text)
         best = [0.0] + [float("-inf")] * count
         last = [(0, self._unknown)] * (count + 1)
         for begin in range(count):
             here = best[begin]
-            for end in range(begin + 1, min(begin + self._longest, count) + 1):
-                found = self._ids.get(text[begin:end])
+            for end in range(begin + 1, count + 1):
+                if edges[end] - edges[begin] > self._longest and end > begin + 1:
+                    break
+                found = self._ids.get(data[edges[begin] : edges[end]])
                 if found is None:
                     if end > begin + 1:
                         continue
