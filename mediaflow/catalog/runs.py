@@ -53,3 +53,13 @@ def end(db: sqlite3.Connection, run: int) -> None:
 def newest(db: sqlite3.Connection, limit: int) -> list[sqlite3.Row]:
     """The last runs, newest first."""
     return db.execute("SELECT * FROM runs ORDER BY id DESC LIMIT ?", (limit,)).fetchall()
+
+
+def last_change(db: sqlite3.Connection, run: int) -> float | None:
+    """When the last of a run's files was settled (Unix seconds)."""
+    row = db.execute(
+        "SELECT MAX(MAX(l.changed, COALESCE((SELECT MAX(w.changed) FROM work w WHERE w.asset = l.asset), 0)))"
+        " FROM locations l WHERE l.run = ?",
+        (run,),
+    ).fetchone()
+    return float(row[0]) if row[0] else None

@@ -31,6 +31,7 @@ def options(
         bool, typer.Option("--debug", help="Show a traceback when something goes wrong.")
     ] = False,
 ) -> None:
+    """Options that stand before the command."""
     if debug:
         os.environ["MEDIAFLOW_DEBUG"] = "1"
 

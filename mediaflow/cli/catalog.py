@@ -1,4 +1,4 @@
-"""The commands that read and tend the catalog: `show`, `runs`, `failures`, `retry`, `export`, `forget`, `index`."""
+"""The commands that read and tend the catalog: `show`, `runs`, `failures`, `retry`, `export`, `forget`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mediaflow.cli.output import duration, note, path_text, print_json, print_table, when
+from mediaflow.cli.output import note, path_text, print_json, print_table
 from mediaflow.names import readable
 
 if TYPE_CHECKING:
@@ -57,25 +57,15 @@ def runs(limit: Annotated[int, typer.Option(min=1, help="How many.")] = 20, json
     """List what was submitted, newest first."""
     from mediaflow.catalog.database import connect
     from mediaflow.catalog.runs import newest
+    from mediaflow.cli.status import print_runs
     from mediaflow.ops.overview import run_state
 
     with closing(connect()) as db:
-        states = [run_state(row) for row in newest(db, limit)]
+        states = [run_state(db, row) for row in newest(db, limit)]
     if json:
         print_json(states)
         return
-    rows = [
-        [
-            r["run"],
-            when(r["started"]),
-            duration(r["ended"] - r["started"]) if r["ended"] else "",
-            r["files"],
-            r["new"],
-        ]
-        + [", ".join(readable(root) for root in r["roots"])]
-        for r in states
-    ]
-    print_table(["run", "started", "took", "files", "new", "folder"], rows, right=["run", "files", "new"])
+    print_runs(states)
 
 
 def failures(

@@ -55,7 +55,7 @@ def path_text(path: str) -> Text:
 
 def when(seconds: float | None) -> str:
     """A time of day for a person; empty for none."""
-    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M") if seconds else ""
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M") if seconds else ""
 
 
 def duration(seconds: float) -> str:

@@ -67,8 +67,8 @@ def search(
         searcher = Searcher(db)
         if query == "-":
             for line_request in _requests(request):
-                results = [result.as_json() for result in searcher.search(line_request)]
-                print_json({"query": line_request.text, "results": results})
+                answers = [result.as_json() for result in searcher.search(line_request)]
+                print_json({"query": line_request.text, "results": answers})
                 sys.stdout.flush()
             return
         results = searcher.search(request)
@@ -99,7 +99,7 @@ def _seconds(date: str | None) -> float | None:
 
     for form in ("%Y-%m-%d", "%Y-%m", "%Y"):
         try:
-            return datetime.strptime(date, form).timestamp()
+            return datetime.strptime(date, form).astimezone().timestamp()
         except ValueError:
             continue
     raise UsageError(f"{date!r} is no date. Write 2024, 2024-05 or 2024-05-31.")

@@ -28,15 +28,19 @@ def print_status(state: dict[str, Any]) -> None:
         )
     if state["runs"]:
         print()
-        print_table(
-            ["run", "started", "took", "files", "new", "folder"], [_run_row(run) for run in state["runs"][:5]]
-        )
+        print_runs(state["runs"][:5])
     print()
     if state["complete"]:
         print("Complete: everything that was submitted is done", end="")
     else:
         print(f"{state['open']:,} pieces of work are open", end="")
     print(f", {state['failed']:,} failed (mediaflow failures)." if state["failed"] else ".")
+
+
+def print_runs(states: list[dict[str, Any]]) -> None:
+    """Runs in a table, as they come."""
+    columns = ["run", "started", "took", "files", "new", "folder"]
+    print_table(columns, [_run_row(run) for run in states], right=["run", "files", "new"])
 
 
 def _run_row(run: dict[str, Any]) -> list[Any]:
@@ -51,4 +55,4 @@ def watch_status(db: sqlite3.Connection) -> None:
 
     console(error=True).print("Ctrl-C ends this view; the work goes on.")
     libraries = [row[0] for row in db.execute("SELECT DISTINCT library FROM locations")] or ["default"]
-    follow(Meter(db, [Scope(library) for library in libraries], time.time()), lambda queues: False)
+    follow(Meter(db, [Scope(library) for library in libraries], time.time()), lambda _: False)

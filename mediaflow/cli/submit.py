@@ -43,7 +43,7 @@ def submit(
     with closing(open_catalog()) as db:
         submitting.refuse_emptied(db, plan)
         if dry_run:
-            _say_dry_run(*submitting.dry_run(db, plan), plan, json)
+            _say_dry_run(*submitting.dry_run(db, plan), json)
             return
         submitting.check_models(plan)
         with Lock(submitting.lock_name(plan)) as lock:
@@ -95,9 +95,8 @@ def _submit_and_wait(db: sqlite3.Connection, plan: Plan, json: bool) -> int:
         answer = {"run": run, "files": count.files, "new": count.new, "known": count.known}
         print_json(answer | {"done": tally["done"], "failed": tally["failed"], "seconds": seconds})
     else:
-        note(
-            f"Done in {duration(seconds)}: {tally['done']:,} files are searchable, {tally['failed']:,} failed."
-        )
+        done, failed = tally["done"], tally["failed"]
+        note(f"Done in {duration(seconds)}: {done:,} files are searchable, {failed:,} failed.")
         if tally["failed"]:
             note("`mediaflow failures` says why.")
     return 1 if tally["failed"] else 0
@@ -119,24 +118,19 @@ def _enqueue(db: sqlite3.Connection, connect: Callable[[], Redis], plan: Plan) -
 def _say_count(run: int, count: Count, plan: Plan) -> None:
     skipped = sum(count.skipped.values())
     reasons = ", ".join(f"{number:,} {reason}" for reason, number in count.skipped.most_common(4))
-    note(
-        f"Run {run}: {count.files:,} files, {count.new:,} new, {count.known:,} known; tasks {', '.join(plan.tasks)}."
-    )
+    tasks = ", ".join(plan.tasks)
+    note(f"Run {run}: {count.files:,} files, {count.new:,} new, {count.known:,} known; tasks {tasks}.")
     if skipped:
         note(f"Skipped {skipped:,}: {reasons}{', …' if len(count.skipped) > 4 else ''}.")
     if count.gone:
-        note(
-            f"{count.gone:,} files are not there any more; what was found of them is kept (`mediaflow forget`)."
-        )
+        note(f"{count.gone:,} files are not there any more. Their findings are kept (mediaflow forget).")
 
 
-def _say_dry_run(count: Count, lacking: int, plan: Plan, json: bool) -> None:
+def _say_dry_run(count: Count, lacking: int, json: bool) -> None:
     if json:
         print_json({"files": count.files, "new": count.new, "known": count.known, "lacking": lacking})
         return
-    print(
-        f"{count.files:,} files: {count.new:,} new, {count.known:,} known, {lacking:,} of them lack a task."
-    )
+    print(f"{count.files:,} files: {count.new:,} new, {count.known:,} known, {lacking:,} lack a task.")
     for reason, number in count.skipped.most_common():
         print(f"  skipped {number:,}: {reason}")
     print("Nothing was enqueued.")

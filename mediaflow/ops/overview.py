@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from dataclasses import asdict
 from typing import Any
 
 from mediaflow.catalog import runs, work
+from mediaflow.catalog.locations import Scope
 from mediaflow.errors import UnreachableError
 from mediaflow.queues.connection import connect, outside_url, redis_url, without_password
 from mediaflow.queues.overview import queues, workers
@@ -33,19 +35,24 @@ def overview(db: sqlite3.Connection) -> dict[str, Any]:
     except UnreachableError:
         answer["redis"]["reachable"] = False
         answer |= {"queues": [], "workers": []}
-    answer["runs"] = [run_state(row) for row in runs.newest(db, 10)]
+    answer["runs"] = [run_state(db, row) for row in runs.newest(db, 10)]
     return answer | work.completeness(db)
 
 
-def run_state(row: sqlite3.Row) -> dict[str, Any]:
-    """A run in the form the command line prints."""
+def run_state(db: sqlite3.Connection, row: sqlite3.Row) -> dict[str, Any]:
+    """A run in the form the command line prints. One that nobody waited for ended with its last file."""
+    roots = json.loads(row["roots"])
+    ended = row["ended"]
+    if ended is None:
+        scope = Scope(row["library"], tuple(os.fsencode(root) for root in roots))
+        ended = None if work.open_tasks(db, scope) else runs.last_change(db, row["id"]) or row["started"]
     return {
         "run": row["id"],
         "library": row["library"],
-        "roots": json.loads(row["roots"]),
+        "roots": roots,
         "tasks": row["tasks"].split(","),
         "started": row["started"],
-        "ended": row["ended"],
+        "ended": ended,
         "files": row["files"],
         "new": row["new"],
         "known": row["known"],

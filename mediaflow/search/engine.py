@@ -93,9 +93,10 @@ class Searcher:
         for first in range(0, len(ids), 500):
             part = ids[first : first + 500]
             rows = self.db.execute(
-                "SELECT v.id, v.asset, v.source, COALESCE(v.page, p.page) AS page, COALESCE(v.time, p.start) AS start,"
-                " p.end, p.text FROM vectors v LEFT JOIN passages p"
-                " ON p.asset = v.asset AND p.source = v.source AND p.ordinal = v.ordinal AND v.source != 'picture'"
+                "SELECT v.id, v.asset, v.source, COALESCE(v.page, p.page) AS page,"
+                " COALESCE(v.time, p.start) AS start, p.end, p.text"
+                " FROM vectors v LEFT JOIN passages p ON p.asset = v.asset AND p.source = v.source"
+                " AND p.ordinal = v.ordinal AND v.source != 'picture'"
                 f" WHERE v.id IN ({','.join('?' * len(part))})",
                 part,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Iterable
@@ -47,7 +48,8 @@ def _rows(db: sqlite3.Connection, ids: list[int], request: Request) -> list[sqli
         conditions.append(
             "(EXISTS (SELECT 1 FROM findings f WHERE f.asset = a.id AND f.task = 'nsfw'"
             "  AND json_extract(f.data, '$.verdict') = 'safe')"
-            " OR EXISTS (SELECT 1 FROM work w WHERE w.asset = a.id AND w.task = 'nsfw' AND w.state = 'skipped'))"
+            " OR EXISTS (SELECT 1 FROM work w"
+            "  WHERE w.asset = a.id AND w.task = 'nsfw' AND w.state = 'skipped'))"
             " AND NOT EXISTS (SELECT 1 FROM findings f WHERE f.asset = a.id AND f.task = 'nsfw'"
             "  AND json_extract(f.data, '$.verdict') != 'safe')"
         )
@@ -64,8 +66,7 @@ def _new_enough(row: sqlite3.Row, request: Request) -> bool:
         return True
     when = row["mtime_ns"] / 1e9
     if row["taken"]:
-        try:
+        # Cameras write all sorts of things; the file's time stands in for what is no date.
+        with contextlib.suppress(ValueError):
             when = datetime.fromisoformat(row["taken"]).timestamp()
-        except ValueError:
-            pass  # cameras write all sorts of things; the file's time stands in
     return bool(when >= request.since)

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 # Words that say nothing about what is looked for, in the two languages questions come in.
-STOP_WORDS = frozenset(
-    "a an and are as at be been but by did do does for from had has have he her his i in is it its me my of on or our"
-    " she that the their them there they this to was we were what when where which who will with would you your about"
-    " aber als am an auch auf aus bei bin bis da dann das dass dem den der des die dies diese dieser doch ein eine einem"
-    " einen einer eines er es für hat haben hatte ich ihr ihre im in ist ja kann man mein meine mich mir mit nach nicht"
-    " noch nur oder sein seine sich sie sind so über um und uns unser von vor war was wenn wer wie wir wird wo zu zum zur".split()
+STOP_WORDS = (
+    "a an and are as at be been but by did do does for from had has have he her his i in is it its me "
+    "my of on or our she that the their them there they this to was we were what when where which who "
+    "will with would you your about aber als am an auch auf aus bei bin bis da dann das dass dem den "
+    "der des die dies diese dieser doch ein eine einem einen einer eines er es für hat haben hatte "
+    "ich ihr ihre im in ist ja kann man mein meine mich mir mit nach nicht noch nur oder sein seine "
+    "sich sie sind so über um und uns unser von vor war was wenn wer wie wir wird wo zu zum zur "
 )
 WORD = re.compile(r"\w+")
 # Long enough that what begins with it is a form of the same word: Rechnung, Rechnungen.
@@ -48,7 +49,7 @@ def query_words(query: str) -> list[str]:
     return [word for word in words if word not in _STOP and (len(word) > 1 or word.isdigit())] or words
 
 
-_STOP = frozenset(fold(word) for word in STOP_WORDS)
+_STOP = frozenset(fold(word) for word in STOP_WORDS.split())
 
 
 def search_passages(db: sqlite3.Connection, query: str, sources: Sequence[str]) -> list[TextHit]:
@@ -58,7 +59,8 @@ def search_passages(db: sqlite3.Connection, query: str, sources: Sequence[str]) 
         return []
     marks = ",".join("?" * len(sources))
     rows = db.execute(
-        "SELECT p.asset, p.source, p.text, p.page, p.start, p.end FROM passages_words w JOIN passages p ON p.id = w.rowid"
+        "SELECT p.asset, p.source, p.text, p.page, p.start, p.end"
+        " FROM passages_words w JOIN passages p ON p.id = w.rowid"
         f" WHERE passages_words MATCH ? AND p.source IN ({marks}) ORDER BY bm25(passages_words) LIMIT ?",
         (_match(words), *sources, CANDIDATES),
     ).fetchall()
