@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mediaflow.cli.output import note, path_text, print_json, print_table
+from mediaflow.cli.output import note, print_item, print_json, print_table
 from mediaflow.names import readable
 
 if TYPE_CHECKING:
@@ -88,9 +88,8 @@ def failures(
     if not found:
         print("Nothing failed.")
         return
-    print_table(
-        ["file", "stage", "reason"], [[path_text(f.path), f.stage, readable(f.reason)] for f in found]
-    )
+    for failure in found:
+        print_item(failure.path, f"{failure.stage}: {readable(failure.reason)}")
 
 
 def retry(

@@ -53,6 +53,17 @@ def path_text(path: str) -> Text:
     return text
 
 
+def print_item(path: str, *lines: str) -> None:
+    """A path and what is said of it: below it on a terminal, on the same line, after tabs, in a pipe."""
+    if not sys.stdout.isatty():
+        print("\t".join([readable(path), *lines]))
+        return
+    out = console()
+    out.print(path_text(path))
+    for line in lines:
+        out.print(f"  {line}", markup=False)
+
+
 def when(seconds: float | None) -> str:
     """A time of day for a person; empty for none."""
     return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M") if seconds else ""

@@ -30,11 +30,14 @@ def print_status(state: dict[str, Any]) -> None:
         print()
         print_runs(state["runs"][:5])
     print()
-    if state["complete"]:
+    if not state["runs"]:
+        print("Nothing was submitted yet: mediaflow submit --wait FOLDER")
+    elif state["complete"]:
         print("Complete: everything that was submitted is done", end="")
     else:
         print(f"{state['open']:,} pieces of work are open", end="")
-    print(f", {state['failed']:,} failed (mediaflow failures)." if state["failed"] else ".")
+    if state["runs"]:
+        print(f", {state['failed']:,} failed (mediaflow failures)." if state["failed"] else ".")
 
 
 def print_runs(states: list[dict[str, Any]]) -> None:
