@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mediaflow.models.encoders import image_space, text_space
+from mediaflow.models.encoders import encoder_models, image_space, text_space
 from mediaflow.settings import load_settings
 
 
@@ -23,6 +23,6 @@ def required_models(task: str) -> list[str]:
     """The entries of models.yaml that must be on this machine for a task to run."""
     settings = load_settings()
     if task == "embed":
-        return []
+        return encoder_models(settings)
     model = settings.tasks[task].model
     return [model] if model else []
