@@ -23,8 +23,12 @@ _UNSURE = -1.0  # mean log probability of a token below which another temperatur
 _REPEATS = 2.4  # compression ratio above which the text goes round in circles
 _NO_SPEECH = 0.6
 _TEMPERATURES = (0.2, 0.4, 0.6, 0.8, 1.0)
-_BEAM = {"beam_size": 5}
-_SHORTEST = 10.0  # seconds that the encoder hears at least
+_BEAM: dict[str, Any] = {"beam_size": 5}
+_SHORTEST = 10.0  # seconds that the encoder hears at least …
+_FLASH, _SHORTEST_OF_FLASH = (
+    2.0,
+    15.0,
+)  # … and where nothing is longer than so many: a lone word is easily doubled
 _MARGIN = 3.0  # seconds of silence after what is said, by which the decoder knows the end
 
 
@@ -62,7 +66,8 @@ class Whisper:
 
         if seconds is None:
             longest = max(window.seconds for window in windows)
-            seconds = min(LONGEST, max(_SHORTEST, longest + _MARGIN))
+            least = _SHORTEST if longest > _FLASH else _SHORTEST_OF_FLASH
+            seconds = min(LONGEST, max(least, longest + _MARGIN))
         frames = math.ceil(seconds) * self.model.frames_per_second
         features = [self.model.feature_extractor(window.samples)[..., :-1] for window in windows]
         encoded = self.model.encode(np.stack([pad_or_trim(feature, frames) for feature in features]))
@@ -75,8 +80,8 @@ class Whisper:
     def decode(self, heard: Heard, languages: Sequence[str]) -> list[list[Word]]:
         """The words said in each window, given its language; none where the model hears no speech.
 
-        Windows are decoded together by beam search; one whose text is improbable or goes round in
-        circles is decoded again by itself, over 30 seconds and then at rising temperatures.
+        Windows are decoded together by beam search; one whose text is improbable, an echo or goes
+        round in circles is decoded again by itself, over 30 seconds and then at rising temperatures.
         """
         results = self._generate(heard.encoded, languages, _BEAM)
         for row, (window, language) in enumerate(zip(heard.windows, languages, strict=True)):
@@ -105,19 +110,18 @@ class Whisper:
         ]
 
     def _retry(self, window: Window, language: str, first: _Result) -> _Result:
-        encoded = self.hear([window]).encoded
+        import ctranslate2
+
+        ctranslate2.set_random_seed(0)  # the same sound says the same every time
+        encoded = self.hear([window], LONGEST).encoded
+        sampled: dict[str, Any] = {"beam_size": 1, "num_hypotheses": 5, "sampling_topk": 0}
         tried = [first]
-        for temperature in _TEMPERATURES:
-            options = {
-                "beam_size": 1,
-                "num_hypotheses": 5,
-                "sampling_topk": 0,
-                "sampling_temperature": temperature,
-            }
+        for options in [_BEAM, *(sampled | {"sampling_temperature": each} for each in _TEMPERATURES)]:
             tried += self._generate(encoded, [language], options)
             if not tried[-1].is_doubtful or tried[-1].is_silence:
                 return tried[-1]
-        return max([each for each in tried if each.repeats <= _REPEATS] or tried, key=lambda each: each.sure)
+        straight = [each for each in tried[1:] if each.repeats <= _REPEATS]
+        return max(straight or tried, key=lambda each: each.sure)
 
     def _words(self, heard: Heard, languages: Sequence[str], tokens: list[list[int]]) -> list[list[Word]]:
         """Words with their times, by the decoder's attention to the sound (dynamic time warping)."""
@@ -166,7 +170,9 @@ class _Result:
 
     @property
     def is_doubtful(self) -> bool:
-        return self.sure < _UNSURE or self.repeats > _REPEATS
+        words = [word.strip(".,!?…").lower() for word in self.text.split()]
+        echoes = len(words) > 1 and len(set(words)) == 1
+        return self.sure < _UNSURE or self.repeats > _REPEATS or echoes
 
     @property
     def is_silence(self) -> bool:
