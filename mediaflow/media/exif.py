@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
-def describe(image: Image.Image) -> dict[str, Any]:
+def describe(image: Image.Image, size: tuple[int, int]) -> dict[str, Any]:
     """Format, upright size in pixels and, where the camera wrote them, time, camera and place.
 
     `taken` is ISO 8601, with an offset only where the camera gave one; `gps` is [latitude, longitude]
-    in degrees.
+    in degrees. `size` is the stored width and height: decoding may have made the image smaller.
     """
     exif = image.getexif()
-    width, height = image.size
+    width, height = size
     if exif.get(0x0112) in (5, 6, 7, 8):
         width, height = height, width
     media: dict[str, Any] = {"width": width, "height": height, "format": image.format or "?"}

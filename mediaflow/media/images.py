@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from mediaflow.errors import MediaError
-from mediaflow.media.content import IMAGE_FORMATS, image_name, read_head
+from mediaflow.media.content import IMAGE_FORMATS, image_name, read_head, unreadable
 
 if TYPE_CHECKING:
     from PIL import Image
 
-MAX_PIXELS = 250_000_000  # a 200-megapixel phone photo passes; decoded, it takes about 1 GB
+MAX_PIXELS = 210_000_000  # a 200-megapixel phone photo passes; decoded, it takes up to 1.9 GB
 # What Pillow's plugins let through when a file is damaged, besides errors of reading it.
 DAMAGED = (OSError, ValueError, SyntaxError, RuntimeError, EOFError, LookupError, TypeError, ArithmeticError,
            struct.error, zlib.error)  # fmt: skip
@@ -43,36 +43,45 @@ def open_image(file: BinaryIO) -> Image.Image | None:
             return None
         raise MediaError(f"a damaged {name} image: it cannot be decoded") from None
     except DAMAGED as error:
-        raise MediaError(f"a damaged {name or ''} image: {_say(error)}".replace("  ", " ")) from None
+        raise _damaged(name, error) from None
     _check_size(image)
     return image
 
 
-def pages(image: Image.Image, pixels: int, most: int) -> Iterator[tuple[int, Image.Image, float, str | None]]:
-    """Each page as (number from 1, upright sRGB image, scale, warning).
+def pages(
+    image: Image.Image, pixels: int, most: int
+) -> Iterator[tuple[int | None, Image.Image, float, str | None]]:
+    """Each page as (number, upright sRGB image, scale, warning).
 
-    An image is one page, an animation its first frame, a multi-page TIFF up to `most` pages. No
-    picture is longer than `pixels` on a side; `scale` is its pixels per pixel of the upright original.
-    Raises MediaError where nothing of the first page can be decoded.
+    An image is one page, without a number, an animation its first frame; of a multi-page TIFF come up
+    to `most` pages, numbered from 1. No picture is longer than `pixels` on a side; `scale` is its
+    pixels per pixel of the upright original. Raises MediaError where nothing of the first page can be
+    decoded.
     """
-    frames = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
-    number = 0
-    for frame in range(frames):
-        if number == most:
-            break
+    number = frame = 0
+    while number < most:
         try:
             if frame:
                 image.seek(frame)
                 _check_size(image)
-                if _is_reduced(image):
-                    continue
-            page, scale, warning = _decode(image, pixels)
+            page = None if frame and _is_reduced(image) else _decode(image, pixels)
+            several = image.format == "TIFF" and getattr(image, "n_frames", 1) > 1
+        except EOFError as error:
+            if not number:
+                raise _damaged(image.format, error) from None
+            return
         except (MediaError, *DAMAGED) as error:
             if not number:
-                raise _damaged(image, error) from None
-            continue  # later pages of a damaged scan: what was read so far is kept
-        number += 1
-        yield number, page, scale, warning
+                raise _damaged(image.format, error) from None
+            page = None  # a later page of a damaged scan: the others are kept
+            if frame >= getattr(image, "n_frames", 1):
+                return
+        frame += 1
+        if page:
+            number += 1
+            yield (number if several else None, *page)
+        if not several:
+            return
 
 
 def encode(image: Image.Image, form: str, quality: int) -> bytes:
@@ -212,14 +221,15 @@ def _apply_profile(image: Image.Image, profile: bytes | None) -> Image.Image:
         return image
 
 
-def _damaged(image: Image.Image, error: Exception) -> MediaError:
+def _damaged(name: str | None, error: Exception) -> MediaError:
     if isinstance(error, MediaError):
         return error
-    return MediaError(f"a damaged {image.format} image: {_say(error)}")
+    if isinstance(error, OSError) and error.errno:  # the disk's, not the decoder's
+        return unreadable(error)
+    return MediaError(f"a damaged {name or 'unknown'} image: {_say(error)}")
 
 
 def _say(error: Exception) -> str:
     text = str(error).lower()
-    if "truncated" in text or "eof" in text or "not enough" in text or isinstance(error, EOFError):
-        return "it is cut short"
-    return "it cannot be decoded"
+    short = "truncated" in text or "eof" in text or "not enough" in text or isinstance(error, EOFError)
+    return "it is cut short" if short else "it cannot be decoded"

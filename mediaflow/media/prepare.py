@@ -66,19 +66,17 @@ def _make(file: BinaryIO, asset: str, folder: Path, settings: RenditionSettings)
 def _make_image(image: Image.Image, asset: str, folder: Path, settings: RenditionSettings) -> Rendition:
     pictures: list[Picture] = []
     media: dict[str, Any] = {}
+    size = image.size
     with image:
         for number, page, scale, warning in images.pages(image, settings.pixels, settings.max_pages):
             if not media:
-                media = exif.describe(image)
+                media = exif.describe(image, size)
                 _write_thumbnail(page, folder)
             if warning:
                 media["warning"] = warning
-            pictures.append(_write(page, f"page-{number:04d}.jpg", folder, scale, page=number))
-        listed = getattr(image, "n_frames", 1)
-    if len(pictures) > 1 or (image.format == "TIFF" and listed > 1):
+            pictures.append(_write(page, f"page-{len(pictures) + 1:04d}.jpg", folder, scale, page=number))
+    if pictures[0].page:
         media["pages"] = len(pictures)
-    else:
-        pictures = [Picture(p.file, p.width, p.height, p.scale) for p in pictures]
     return Rendition(asset, "image", folder, media, tuple(pictures), None, "thumbnail.webp")
 
 

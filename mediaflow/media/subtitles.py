@@ -11,7 +11,7 @@ _CHARACTERS = 84
 _SECONDS = 7.0
 _PAUSE = 1.0  # seconds of silence that end a phrase
 _ENDS = (".", "!", "?", "…", "。", "！", "？")
-_RESTS = (",", ";", ":", "、", "，", "–")  # noqa: RUF001
+_RESTS = (",", ";", ":", "、", "，", "–")
 
 
 @dataclass(frozen=True, slots=True)
