@@ -1,10 +1,11 @@
-"""How well pictures are found by words, and near copies by a picture: one line per kind of question.
+"""How well pictures are found by words, near copies by a picture, and passages by paraphrases.
 
-    python benchmarks/retrieval.py            the image space that the settings name, on the test media
+    python benchmarks/retrieval.py            the spaces that the settings name, on the test media
 
-The gallery is all captioned and labelled photos of MEDIAFLOW_TEST_MEDIA (default ../shared/media beside the
-clone). mAP: mean average precision; MRR: mean reciprocal rank of the first right picture; R@k: share of
-the right pictures among the first k; P@10: share of right ones among the first ten, of what is possible.
+The gallery is all captioned and labelled photos of MEDIAFLOW_TEST_MEDIA (default ../shared/media beside
+the clone). mAP: mean average precision; MRR: mean reciprocal rank of the first right picture; first: how
+often the first is right; R@k: share of the right pictures among the first k; P@10: share of right ones
+among the first ten, of what is possible.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ MEDIA = Path(os.environ.get("MEDIAFLOW_TEST_MEDIA", PROJECT.parent / "shared" / 
 QUESTIONS = Path(__file__).with_name("retrieval_questions.tsv")
 GALLERY = ("image_caption", "image_label")
 NAMED_BY = 2
+WORDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,9 @@ def measure(ranked: list[str], answers: frozenset[str]) -> dict[str, float]:
     return {
         "mAP": average_precision(ranked, answers),
         "MRR": 1 / first,
-        **{f"R@{k}": found / min(k, len(answers)) if k == 1 else found / len(answers) for k, found in within.items()},
+        "first": float(within[1]),
+        "R@5": within[5] / len(answers),
+        "R@10": within[10] / len(answers),
         "P@10": within[10] / min(10, len(answers)),
     }
 
@@ -110,7 +114,8 @@ def text_to_image(encoder) -> None:
     images = [load(path) for path in paths]
     started = time.perf_counter()
     vectors = encoder.encode_images(images)
-    print(f"space {encoder.space}: {len(paths)} pictures, {len(paths) / (time.perf_counter() - started):.0f} a second")
+    rate = len(paths) / (time.perf_counter() - started)
+    print(f"space {encoder.space}: {len(paths)} pictures, {rate:.1f} a second")
     asked = [question for question in questions(gallery) if question.answers]
     scores = encoder.encode_queries([question.text for question in asked]) @ vectors.T
     grouped: dict[str, list[dict[str, float]]] = defaultdict(list)
@@ -140,17 +145,60 @@ def image_to_image(encode, title: str) -> None:
     report(title, figures)
 
 
+def text_to_text(encoder) -> None:
+    """Paraphrases and phrases of what is said or written in the files, against all of it."""
+    truths = {row["path"]: row for row in rows(MEDIA / "manifest.jsonl")}
+    passages = [(path, text) for path, row in truths.items() for text in _passages(row["truth"])]
+    started = time.perf_counter()
+    vectors = encoder.encode_texts([text for _, text in passages])
+    rate = len(passages) / (time.perf_counter() - started)
+    print(f"space {encoder.space}: {len(passages)} passages, {rate:.1f} a second")
+    figures: dict[str, list[dict[str, float]]] = defaultdict(list)
+    for kind, text, answers in _text_questions({path for path, _ in passages}):
+        scores = vectors @ encoder.encode_texts([text])[0]
+        ranked = list(dict.fromkeys(passages[index][0] for index in np.argsort(-scores, kind="stable")))
+        figures[kind].append(measure(ranked, answers))
+    for title in sorted(figures):
+        report(title, figures[title])
+
+
+def _passages(truth: dict) -> Iterator[str]:
+    """What is said or written, WORDS at a time."""
+    lines = truth.get("lines") or truth.get("words") or []
+    said = truth.get("transcript") or " ".join(
+        line if isinstance(line, str) else line["text"] for line in lines
+    )
+    words = said.split()
+    for start in range(0, len(words), WORDS):
+        yield " ".join(words[start : start + WORDS])
+
+
+def _text_questions(known: set[str]) -> Iterator[tuple[str, str, frozenset[str]]]:
+    for row in rows(MEDIA / "queries.jsonl"):
+        answers = frozenset(known.intersection(row["relevant"]))
+        if row["type"].startswith("phrase") and answers:
+            yield row["type"], row["query"], answers
+    for line in QUESTIONS.read_text(encoding="utf-8").splitlines():
+        if line.startswith("passage"):
+            _, language, text, answers = line.split("\t")
+            yield f"paraphrase {language}", text, frozenset(answers.split(","))
+
+
 def main() -> None:
     """Measure the image space that the settings name."""
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.parse_args()
     if not (MEDIA / "queries.jsonl").exists():
         raise SystemExit(f"There are no test media in {MEDIA}; set MEDIAFLOW_TEST_MEDIA.")
-    from mediaflow.models.encoders import image_encoder
+    from mediaflow.models.encoders import image_encoder, text_encoder, visual_vectors
     from mediaflow.settings import load_settings
 
     encoder = image_encoder(load_settings())
     text_to_image(encoder)
-    image_to_image(encoder.encode_images, "near copies")
+    image_to_image(lambda images: visual_vectors(encoder, images), "near copies")
+    text_to_text(text_encoder(load_settings()))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,10 @@ import numpy as np
 from mediaflow.errors import ModelError
 
 MAGIC = 0x1950A86A20F9469CFC6C
-DTYPES = {"torch FloatStorage": np.dtype("<f4"), "torch LongStorage": np.dtype("<i8")}
+DTYPES: dict[str, np.dtype[Any]] = {
+    "torch FloatStorage": np.dtype("<f4"),
+    "torch LongStorage": np.dtype("<i8"),
+}
 TENSOR = "torch._utils _rebuild_tensor_v2"
 MAPPING = "collections OrderedDict"
 
@@ -98,7 +101,7 @@ def _storage(identity: tuple[Any, ...]) -> tuple[str, np.dtype[Any]]:
     kind, kind_name, key, _location, _numel, _view = identity
     if kind != "storage":
         raise ValueError(f"it refers to {kind!r}")
-    return key, DTYPES[kind_name]
+    return str(key), DTYPES[str(kind_name)]
 
 
 def _build(function: str, arguments: tuple[Any, ...]) -> Any:

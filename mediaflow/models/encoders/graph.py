@@ -30,9 +30,7 @@ class Graph:
         name = self._name("weight")
         dims = b"".join(_integer(1, size) for size in values.shape)
         data = np.ascontiguousarray(values).tobytes()
-        self._weights.append(
-            dims + _integer(2, ELEMENTS[values.dtype]) + _text(8, name) + _bytes(9, data)
-        )
+        self._weights.append(dims + _integer(2, ELEMENTS[values.dtype]) + _text(8, name) + _bytes(9, data))
         return name
 
     def node(
