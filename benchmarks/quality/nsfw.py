@@ -49,7 +49,7 @@ def score(
     manifest: Sequence[Entry],
     media: Path,  # noqa: ARG001 - all parts are scored alike
 ) -> dict[str, dict[str, float]]:
-    """{tag: {unsafe, unsure, mean_score, highest_score}}: files with these verdicts, and scores from 0 to 1."""
+    """{tag: {unsafe, unsure, mean_score, highest_score}}: files with these verdicts; scores are 0 to 1."""
     groups: dict[str, list[Finding]] = defaultdict(list)
     for entry in manifest:
         for tag in set(TAGS) & set(entry.get("tags", ())):
