@@ -1,0 +1,1 @@
+"""Benchmarks: the numbers of docs/benchmarks.md, each by `scripts/benchmark NAME`."""
