@@ -98,8 +98,11 @@ class TextReader:
             rec_batch_num=1,
         )
         # RapidOCR cannot be told to open its sessions without spinning threads.
-        self._rapid.text_det.infer.session = open_session(paths["det"], task.settings, task.name)
-        self._rapid.text_rec.session.session = open_session(paths["rec"], task.settings, task.name)
+        detector, recogniser = (
+            open_session(paths[part], task.settings, task.name, shapes_vary=True) for part in ("det", "rec")
+        )
+        self._rapid.text_det.infer.session = detector
+        self._rapid.text_rec.session.session = recogniser
 
     def read(self, image: np.ndarray) -> list[Line]:
         """The lines in an RGB image (height, width, 3) uint8, in no order."""

@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
 
 def open_session(
-    model: Path | bytes, settings: Settings, task: str = "embed"
+    model: Path | bytes, settings: Settings, task: str = "embed", shapes_vary: bool = False
 ) -> onnxruntime.InferenceSession:
     """An inference session of a file or a serialised model, with the threads of a task.
 
+    `shapes_vary` keeps no memory between runs, which would grow with every new shape of input.
     Raises ModelError where ONNX Runtime cannot load it.
     """
     import onnxruntime
@@ -27,6 +28,7 @@ def open_session(
     options.inter_op_num_threads = 1
     # A thread that spins while it waits takes the core away from the other workers.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.enable_cpu_mem_arena = not shapes_vary
     options.log_severity_level = 3
     available = onnxruntime.get_available_providers()
     wanted = ["CPUExecutionProvider"]
