@@ -119,7 +119,8 @@ def _decode(image: Image.Image, pixels: int) -> tuple[Image.Image, float, str | 
     warning = _load(image)
     orientation = image.getexif().get(0x0112)
     page = _to_srgb(shrink(_direct(image), pixels), profile)
-    if turn := _turns().get(orientation):
+    turn = _turns().get(orientation)
+    if turn is not None:
         page = page.transpose(turn)
     return page, max(page.size) / max(size), warning
 

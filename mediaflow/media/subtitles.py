@@ -52,7 +52,7 @@ def _cut(words: list[Word]) -> list[list[Word]]:
 
     def cost(at: int) -> float:
         off = abs(len(text_of(words[:at])) - middle)
-        return off * (0.5 if words[at - 1].text.endswith(_RESTS) else 1.0)
+        return off if words[at - 1].text.endswith(_RESTS) else off + middle / 2
 
     at = min(range(1, len(words)), key=cost)
     return [*_cut(words[:at]), *_cut(words[at:])]
