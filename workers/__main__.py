@@ -1,11 +1,16 @@
-"""`python -m workers QUEUE`: one worker for one queue, until it is told to stop."""
+"""`python -m workers QUEUE [PARENT]`: one worker for one queue, until it is told to stop.
+
+PARENT is the pid of the process without which it is to stop too.
+"""
 
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 
 from mediaflow.errors import MediaflowError, UsageError
+from mediaflow.lifeline import end_with_parent
 from mediaflow.queues.connection import connect
 from mediaflow.settings import load_settings
 
@@ -30,4 +35,6 @@ def main(queue: str) -> int:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        end_with_parent(signal.SIGTERM, int(sys.argv[2]))
     sys.exit(main(sys.argv[1]))

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from mediaflow.errors import MediaError, MediaflowError
+from mediaflow.lifeline import end_with_parent
 from workers.channel import Channel, ChannelClosed
 
 Item = dict[str, Any]
@@ -96,11 +97,12 @@ def main(descriptor: int, queue: str) -> None:
     from jobs.handlers import handler_for
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the worker's to handle
-    with contextlib.suppress(OSError):
-        # When memory runs out, the kernel should take this process before all others.
-        with open("/proc/self/oom_score_adj", "w") as file:
-            file.write("1000")
+    end_with_parent(signal.SIGKILL)
+    # When memory runs out, the kernel should take this process before all others.
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")
     os.nice(5)
+    os.set_inheritable(descriptor, False)
     channel = Channel(socket.socket(fileno=descriptor))
     with contextlib.suppress(ChannelClosed):
         serve(channel, handler_for(queue))

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,9 +22,12 @@ from workers.channel import Channel, ChannelClosed
 LOAD_SECONDS = 600
 TICK_SECONDS = 0.5
 GRACE_SECONDS = 3.0
+EXIT_SECONDS = 5.0
 
 Item = dict[str, Any]
 Result = dict[str, Any]
+# Close it when it is not read to its end: the child is then replaced.
+Results = Generator[tuple[int, Result], None, None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +53,9 @@ class Watch:
     stopping: Callable[[], bool]
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _channel: Channel | None = field(default=None, init=False)
+    _looked: float = field(default=0.0, init=False)
 
-    def work(self, items: Sequence[Item]) -> Iterator[tuple[int, Result]]:
+    def work(self, items: Sequence[Item]) -> Results:
         """Yield (index, result) for each item as it is done, or stop early when the worker is to stop.
 
         A result holds what the handler answered, or `reason` and `permanent`. An item that was in
@@ -63,12 +67,13 @@ class Watch:
             batch = waiting.pop(0)
             answered: set[int] = set()
             blame = ""
-            for index, result in self._through(items, batch):
-                if index is None:
-                    blame = str(result["reason"])
-                else:
-                    answered.add(index)
-                    yield index, result
+            with contextlib.closing(self._through(items, batch)) as results:
+                for index, result in results:
+                    if index is None:
+                        blame = str(result["reason"])
+                    else:
+                        answered.add(index)
+                        yield index, result
             left = [index for index in batch if index not in answered]
             if not left or self.stopping():
                 continue
@@ -78,13 +83,17 @@ class Watch:
                 waiting[:0] = [[index] for index in left]
 
     def stop(self) -> None:
-        """End the child."""
+        """End the child, if there is one."""
         if self._process is not None:
             self._kill()
 
-    def _through(self, items: Sequence[Item], batch: list[int]) -> Iterator[tuple[int | None, Result]]:
+    def _through(
+        self, items: Sequence[Item], batch: list[int]
+    ) -> Generator[tuple[int | None, Result], None, None]:
         """Results of one batch by index; last (None, reason) when the child did not get through it."""
         channel = self._started()
+        if channel is None:
+            return
         hands, since, stop_by = len(batch), time.monotonic(), float("inf")
         open_ = len(batch)
         try:
@@ -92,22 +101,42 @@ class Watch:
             while open_:
                 message = channel.receive(TICK_SECONDS)
                 now = time.monotonic()
+                if self.stopping():
+                    stop_by = min(stop_by, now + GRACE_SECONDS)
                 if message is None:
-                    self.tick()
-                    if self.stopping():
-                        stop_by = min(stop_by, now + GRACE_SECONDS)
-                    reason = self._over(now - since, hands) if now < stop_by else "the worker was stopped"
-                    if reason:
-                        self._kill()
-                        yield None, {"reason": reason}
-                        return
-                elif "begin" in message:
-                    hands, since = len(message["begin"]), now
-                else:
+                    if not self._alive():
+                        raise ChannelClosed
+                elif "begin" not in message:
                     open_ -= 1
                     yield batch[message["index"]], message["result"]
+                elif self.stopping():
+                    return
+                else:
+                    hands, since = len(message["begin"]), now
+                reason = self._look(hands, since) if now < stop_by else "the worker was stopped"
+                if open_ and reason:
+                    self._kill()
+                    yield None, {"reason": reason}
+                    return
         except ChannelClosed:
             yield None, {"reason": self._epitaph()}
+        finally:
+            # What the child says later of this batch must not be taken for results of the next.
+            if open_:
+                self.stop()
+
+    def _look(self, hands: int, since: float) -> str:
+        """About twice a second, however quick the items: a heartbeat, and why the child must be killed."""
+        now = time.monotonic()
+        if now - self._looked < TICK_SECONDS:
+            return ""
+        self._looked = now
+        self.tick()
+        return self._over(now - since, hands)
+
+    def _alive(self) -> bool:
+        # A process of its own that it leaves behind can hold the channel open.
+        return self._process is not None and self._process.poll() is None
 
     def _over(self, seconds: float, hands: int) -> str:
         """Why the child must be killed now; empty when it may go on."""
@@ -126,8 +155,9 @@ class Watch:
             return 0.0
         return pages * os.sysconf("SC_PAGE_SIZE") / 1_000_000
 
-    def _started(self) -> Channel:
-        if self._channel is not None and self._process is not None and self._process.poll() is None:
+    def _started(self) -> Channel | None:
+        """The channel to a child that is ready; None when the worker is to stop before it is."""
+        if self._channel is not None and self._alive():
             return self._channel
         self.stop()
         ours, theirs = socket.socketpair()
@@ -142,21 +172,26 @@ class Watch:
         )
         theirs.close()
         self._channel = Channel(ours)
-        self._wait_until_ready(self._channel)
-        return self._channel
+        return self._channel if self._wait_until_ready(self._channel) else None
 
-    def _wait_until_ready(self, channel: Channel) -> None:
+    def _wait_until_ready(self, channel: Channel) -> bool:
+        """True when the models are loaded, False when the worker is to stop before they are."""
         deadline = time.monotonic() + LOAD_SECONDS
         try:
             while time.monotonic() < deadline:
                 message = channel.receive(TICK_SECONDS)
                 if message is None:
                     self.tick()
+                    if self.stopping():
+                        self._kill()
+                        return False
+                    if not self._alive():
+                        raise ChannelClosed
                 elif "broken" in message:
                     self._kill()
                     raise ModelError(message["broken"])
                 else:
-                    return
+                    return True
         except ChannelClosed:
             raise ModelError(f"The models of {self.queue} could not be loaded: {self._epitaph()}.") from None
         self._kill()
@@ -165,8 +200,13 @@ class Watch:
     def _epitaph(self) -> str:
         """How the child died, in words."""
         assert self._process is not None
-        status = self._process.wait()
+        try:
+            status = self._process.wait(EXIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            status = None  # it let go of the channel and hangs
         self._kill()
+        if status is None:
+            return "ended the process that analysed it"
         if status == -signal.SIGKILL:
             return "killed the process that analysed it (out of memory?)"
         if status < 0:

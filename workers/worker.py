@@ -12,7 +12,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from redis import Redis
@@ -27,7 +27,7 @@ from rq.worker import SimpleWorker
 from jobs import stages
 from mediaflow.queues.jobs import ANALYSE, PREPARE, STORE, AllowedJob
 from mediaflow.settings import load_settings
-from workers.watch import Item, Limits, Result, Watch
+from workers.watch import Item, Limits, Results, Watch
 
 log = logging.getLogger("mediaflow.worker")
 
@@ -55,7 +55,7 @@ class WorkerBench:
         self.job = ""
         self.watch = Watch(queue, Limits(limits.seconds, limits.memory_mb), threads, tick, stopping)
 
-    def work(self, items: Sequence[Item]) -> Iterator[tuple[int, Result]]:
+    def work(self, items: Sequence[Item]) -> Results:
         return self.watch.work(items)
 
     def wait(self, seconds: float) -> bool:

@@ -1,0 +1,40 @@
+"""A lifeline to the parent: a process that is of no use without it ends when it ends, also by kill -9."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def end_with_parent(number: signal.Signals, parent: int | None = None) -> None:
+    """Have the kernel send signal `number` to this process when its parent ends.
+
+    `parent` is the pid that the parent said it has: it may have ended before this was called. The
+    kernel forgets the wish when a program with other rights is run. Does nothing but on Linux.
+    """
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
+    if parent is not None and os.getppid() != parent:
+        os.kill(os.getpid(), number)
+
+
+def runs(pid: int) -> bool:
+    """Whether this machine has a process `pid` that has not ended (a zombie has)."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    try:
+        status = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return sys.platform != "linux"
+    # The name in parentheses may hold anything; the state comes after it.
+    return not status.rpartition(b")")[2].lstrip().startswith((b"Z", b"X"))
