@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 
+from redis import Redis
 from redis.exceptions import RedisError
 
 from mediaflow.errors import UnreachableError
+from mediaflow.lifeline import end_with_parent, runs
 from mediaflow.queues.connection import embedded_file, open_connection
 from mediaflow.settings import home
 
@@ -23,8 +27,10 @@ def start() -> subprocess.Popen[bytes]:
     """Start the server and wait until it answers; `valkey.json` then says how to reach it.
 
     Every write is in the append-only file within a second, so a crash loses at most that, and the
-    catalog knows what to enqueue again. Raises UnreachableError with the end of its log.
+    catalog knows what to enqueue again. A server that was left running is stopped first: two would
+    spoil each other's file. Raises UnreachableError with the end of its log.
     """
+    _stop_orphan()
     folder = home() / "valkey"
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "valkey.log"
@@ -39,6 +45,8 @@ def start() -> subprocess.Popen[bytes]:
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
+            # Where `up` is killed, nobody else would stop it.
+            preexec_fn=partial(end_with_parent, signal.SIGTERM),
         )
     url = f"redis://:{password}@127.0.0.1:{port}/0"
     try:
@@ -60,6 +68,30 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+    embedded_file().unlink(missing_ok=True)
+
+
+def _stop_orphan() -> None:
+    """Stop the server of an `up` that was killed; its password tells that it is ours."""
+    try:
+        found = json.loads(embedded_file().read_text())
+        url, pid = str(found["url"]), int(found["pid"])
+    except (OSError, ValueError, LookupError):
+        return
+    client = Redis.from_url(url, socket_connect_timeout=1, socket_timeout=5)
+    try:
+        ours = int(client.info("server")["process_id"]) == pid  # else another has its port by now
+        if ours:
+            client.shutdown()
+    except (RedisError, OSError):
+        ours = False
+    deadline = time.monotonic() + START_SECONDS
+    while ours and runs(pid):
+        if time.monotonic() > deadline:
+            raise UnreachableError(
+                f"An embedded Valkey of an earlier run (pid {pid}) does not stop; kill it."
+            )
+        time.sleep(0.05)
     embedded_file().unlink(missing_ok=True)
 
 

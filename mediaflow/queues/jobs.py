@@ -19,7 +19,8 @@ from rq.serializers import JSONSerializer
 
 # RQ falls back to pickle wherever a serializer is not handed on (registry cleaning, workers that
 # are listed, rq-dashboard's retry), and reading pickle means running whatever it names.
-rq.serializers.PickleSerializer = rq.serializers.DefaultSerializer = JSONSerializer
+for name in ("PickleSerializer", "DefaultSerializer"):
+    setattr(rq.serializers, name, JSONSerializer)
 rq.serializers.SERIALIZER_ALIASES["pickle"] = JSONSerializer
 
 PREPARE = "jobs.stages.prepare"
@@ -43,6 +44,11 @@ class AllowedJob(Job):
     """
 
     functions: ClassVar[dict[str, Callable[..., Sequence[Any] | None]]] = {}
+
+    def restore(self, raw_data: dict[Any, Any]) -> None:
+        """Read the job; the addresses that it wants to be called when it ends are not."""
+        super().restore(raw_data)
+        self.webhooks = []
 
     @property
     def func(self) -> Callable[..., Any]:

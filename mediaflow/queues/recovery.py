@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import uuid
 from collections.abc import Iterable
 
 from redis import Redis
 from rq.intermediate_queue import IntermediateQueue
-from rq.job import JobStatus
+from rq.job import Job, JobStatus
+from rq.queue import Queue
 from rq.registry import StartedJobRegistry
-from rq.worker import Worker
+from rq.worker import BaseWorker, Worker
 
+from mediaflow.lifeline import runs
 from mediaflow.queues.jobs import AllowedJob, queue
 
 STORE_MARK = "-store-"
@@ -29,9 +30,10 @@ def live_jobs(connection: Redis, names: Iterable[str]) -> set[str]:
     for name in names:
         waiting = queue(name, connection)
         started = StartedJobRegistry(queue=waiting, job_class=AllowedJob)
+        # In the order in which a job passes them, so that one on its way is not missed.
         ids.update(waiting.get_job_ids())
-        ids.update(started.get_job_ids(cleanup=False))
         ids.update(IntermediateQueue(waiting.key, connection).get_job_ids())
+        ids.update(started.get_job_ids(cleanup=False))
         ids.update(waiting.scheduled_job_registry.get_job_ids(cleanup=False))
     return {id.split(STORE_MARK)[0] for id in ids}
 
@@ -43,43 +45,43 @@ def reclaim(connection: Redis, names: Iterable[str]) -> int:
     that does not exist any more. RQ would find out too, after minutes.
     """
     alive = {worker.name for worker in Worker.all(connection=connection) if _lives(worker)}
+    return sum(_reclaim_in(connection, name, alive) for name in names)
+
+
+def _reclaim_in(connection: Redis, name: str, alive: set[str]) -> int:
+    into = queue(name, connection)
+    started = StartedJobRegistry(queue=into, job_class=AllowedJob)
+    intermediate = IntermediateQueue(into.key, connection)
+    served = any(worker.split(".")[0] == name for worker in alive)
     count = 0
-    for name in names:
-        into = queue(name, connection)
-        started = StartedJobRegistry(queue=into, job_class=AllowedJob)
-        stranded = set(started.get_job_ids(cleanup=False))
-        intermediate = IntermediateQueue(into.key, connection)
-        waiting_workers = any(_lives_on(worker, name) for worker in alive)
-        if not waiting_workers:
-            # Nobody is between taking a job and saying so: what lies here was taken by the dead.
-            stranded.update(intermediate.get_job_ids())
-        for id in stranded:
-            job = into.fetch_job(id)
-            if job is None or job.worker_name in alive:
-                continue
-            if job.get_status() not in (JobStatus.STARTED, JobStatus.QUEUED):
-                continue
-            with connection.pipeline() as pipeline:
-                started.remove_executions(job, pipeline=pipeline)
-                pipeline.lrem(intermediate.key, 1, id)
-                pipeline.lrem(into.key, 1, id)
-                into._enqueue_job(job, pipeline=pipeline, at_front=True)
-                pipeline.execute()
+    for id in {*started.get_job_ids(cleanup=False), *intermediate.get_job_ids()}:
+        job = into.fetch_job(id)
+        if job is None:
+            intermediate.remove(id)
+            continue
+        status = job.get_status()
+        if status == JobStatus.STARTED and job.worker_name in alive:
+            continue
+        # A living worker may just be taking it; if not, RQ's own maintenance finds out in minutes.
+        if status == JobStatus.QUEUED and served:
+            continue
+        if status in (JobStatus.STARTED, JobStatus.QUEUED):
+            _put_back(connection, into, job)
             count += 1
     return count
 
 
-def _lives(worker: Worker) -> bool:
+def _put_back(connection: Redis, into: Queue, job: Job) -> None:
+    started = StartedJobRegistry(queue=into, job_class=AllowedJob)
+    with connection.pipeline() as pipeline:
+        started.remove_executions(job, pipeline=pipeline)
+        pipeline.lrem(IntermediateQueue(into.key, connection).key, 1, job.id)
+        pipeline.lrem(into.key, 1, job.id)
+        into._enqueue_job(job, pipeline=pipeline, at_front=True)  # noqa: SLF001 - the public way takes no pipeline
+        pipeline.execute()
+
+
+def _lives(worker: BaseWorker) -> bool:
     if worker.hostname != socket.gethostname() or not worker.pid:
         return True  # its heartbeat has not run out, or Redis would not list it
-    try:
-        os.kill(worker.pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _lives_on(worker_name: str, queue_name: str) -> bool:
-    return worker_name.split(".")[0] == queue_name
+    return runs(worker.pid)
