@@ -82,7 +82,7 @@ def _submit_and_wait(db: sqlite3.Connection, plan: Plan, json: bool) -> int:
             _say_count(run, count, plan)
 
         def finished(queues: list[QueueProgress]) -> bool:
-            serving.check()
+            serving.check(queue.name for queue in queues if queue.open)
             return not any(queue.open for queue in queues)
 
         if work.open_tasks(db, plan.scope):

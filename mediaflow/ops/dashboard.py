@@ -25,7 +25,7 @@ def serve_dashboard(port: int) -> None:
     web.setup_rq_connection(app)
     places = {f"127.0.0.1:{port}", f"localhost:{port}"}
 
-    @app.before_request
+    @app.before_request  # type: ignore[untyped-decorator]
     def only_from_here() -> Response | None:
         # A page of another site could otherwise press the buttons (retry, empty) in this browser.
         origin = request.headers.get("Origin")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from mediaflow.queues.connection import outside_url
-from mediaflow.settings import Settings, home
+from mediaflow.settings import Settings, configs, home, models_home
 
 QUEUE = "queue"
 LOG_LIMIT = 5_000_000
@@ -41,17 +42,26 @@ def needs_queue() -> bool:
 
 
 def start_worker(planned: Planned) -> subprocess.Popen[bytes]:
-    """Start a worker; what it says goes to its log."""
+    """Start a worker that ends with this process; what it says goes to its log."""
     with log_path(planned.name).open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "workers", planned.queue],
+            [sys.executable, "-m", "workers", planned.queue, str(os.getpid())],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
             cwd=_project(),
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            env=os.environ | _places() | {"PYTHONUNBUFFERED": "1"},
         )
+
+
+def _places() -> dict[str, str]:
+    """Where things are, for a process that runs in another folder: the names may be relative."""
+    return {
+        "MEDIAFLOW_HOME": str(home()),
+        "MEDIAFLOW_MODELS": str(models_home()),
+        "MEDIAFLOW_CONFIGS": str(configs().absolute()),
+    }
 
 
 def log_path(name: str) -> Path:
@@ -61,6 +71,14 @@ def log_path(name: str) -> Path:
     if path.exists() and path.stat().st_size > LOG_LIMIT:
         path.replace(path.with_name(path.name + ".1"))
     return path
+
+
+def keep_logs_short() -> None:
+    """Begin anew the logs that have become long. Their writers append, so they go on at the beginning."""
+    for path in (*(home() / "logs").glob("*.log"), *(home() / "valkey").glob("*.log")):
+        if path.stat().st_size > LOG_LIMIT:
+            shutil.copyfile(path, path.with_name(path.name + ".1"))
+            os.truncate(path, 0)
 
 
 def _project() -> Path:

@@ -2,40 +2,62 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import subprocess
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from redis import Redis
+from redis.exceptions import RedisError
 
 from mediaflow.errors import UnreachableError
-from mediaflow.ops.processes import Planned, log_path, start_worker
-from mediaflow.ops.up import STOP_SECONDS, is_up, start_detached, stop_processes, stop_running
-from mediaflow.queues.connection import connect
+from mediaflow.ops.processes import Planned, log_path, planned_workers, start_worker
+from mediaflow.ops.up import STOP_SECONDS, is_up, ready_file, start_detached, stop_processes, stop_running
+from mediaflow.queues.connection import connect, outside_url
 from mediaflow.queues.overview import served_queues
+from mediaflow.queues.recovery import live_jobs
+from mediaflow.settings import load_settings
+
+START_SECONDS = 30
+CHECK_SECONDS = 2
+# So long a thing may be amiss before waiting for it is given up: `up` starts again what ends.
+PATIENCE_SECONDS = 60
 
 
 class Serving:
     """Starts, when first needed, what these tasks need and is not running; takes it down at the end."""
 
     def __init__(self, tasks: Sequence[str]) -> None:
-        self._needed = ["prepare", *tasks, "index"]
+        self._needed = {"prepare", *tasks, "index"}
         self._connection: Redis | None = None
         self._ours = False
         self._workers: dict[str, subprocess.Popen[bytes]] = {}
+        self._looked = self._well = 0.0
+        self._before: Any = signal.SIG_DFL
 
     def connect(self) -> Redis:
         """The connection to a queue that is served. Raises UnreachableError when it cannot be had."""
         if self._connection is None:
-            if is_up() is None:
+            if is_up() is None and not self._served_from_outside():
                 self._ours = True
                 start_detached()
             self._connection = connect()
             self._serve_all(self._connection)
+            self._looked = self._well = time.monotonic()
         return self._connection
 
-    def check(self) -> None:
-        """Raise UnreachableError when a process that is needed has ended."""
+    def check(self, open_queues: Iterable[str] = ()) -> None:
+        """See whether the work in these queues can come to its end; to be called again and again.
+
+        Raises UnreachableError when something that is needed has ended and does not come back.
+        """
+        now = time.monotonic()
+        if now - self._looked < CHECK_SECONDS:
+            return
+        self._looked = now
         if self._ours and is_up() is None:
             raise UnreachableError(
                 f"mediaflow was stopped while this run waited; submit again. See {log_path('up')}."
@@ -43,25 +65,59 @@ class Serving:
         for name, process in self._workers.items():
             if process.poll() is not None:
                 raise UnreachableError(f"The worker for {name} ended; its log is {log_path(name)}.")
+        trouble = self._trouble(set(open_queues))
+        if not trouble:
+            self._well = now
+        elif now - self._well > PATIENCE_SECONDS:
+            raise UnreachableError(trouble)
 
     def __enter__(self) -> Serving:
+        # Told to end, as by cron or systemd, it puts everything back too.
+        self._before = signal.signal(signal.SIGTERM, _exit)
         return self
 
     def __exit__(self, *error: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         stop_processes(self._workers.values(), STOP_SECONDS)
         if self._ours:
             stop_running()
+        signal.signal(signal.SIGTERM, self._before)
 
-    def _serve_all(self, connection: Redis, seconds: float = 10) -> None:
+    def _served_from_outside(self) -> bool:
+        return outside_url() is not None and self._needed <= served_queues(connect())
+
+    def _serve_all(self, connection: Redis) -> None:
         """Wait until the workers of `up` have said that they are there; start those it does not run."""
-        deadline = time.monotonic() + seconds
-        while set(self._needed) - served_queues(connection) and time.monotonic() < deadline:
+        coming = {planned.queue for planned in planned_workers(load_settings())}
+        if not ready_file().exists():
+            coming = set()  # only the queue is up
+        deadline = time.monotonic() + START_SECONDS
+        while (self._needed & coming) - served_queues(connection) and time.monotonic() < deadline:
             time.sleep(0.1)
-            if not self._ours and not self._expected(connection):
-                break
-        for queue in sorted(set(self._needed) - served_queues(connection)):
-            self._workers[queue] = start_worker(Planned(queue, queue))
+        self._start(self._needed - served_queues(connection))
 
-    def _expected(self, connection: Redis) -> bool:
-        """Whether an `up` is still starting: it has not served anything yet."""
-        return not served_queues(connection)
+    def _start(self, queues: Iterable[str]) -> None:
+        for queue in sorted(queues):
+            if queue not in self._workers:
+                self._workers[queue] = start_worker(Planned(queue, queue))
+
+    def _trouble(self, open_queues: set[str]) -> str:
+        """Why the work cannot go on now; empty when it can."""
+        try:
+            # Anew: the embedded queue has another address when it was started again.
+            with contextlib.closing(connect()) as connection:
+                unserved = (self._needed | open_queues) - served_queues(connection)
+                live = live_jobs(connection, [*load_settings().tasks, "prepare", "index"])
+        except (RedisError, UnreachableError) as error:
+            return str(error)
+        # Earlier submits may have left work for tasks that `up` does not serve.
+        self._start(unserved - self._needed)
+        if unserved:
+            return f"No worker serves {', '.join(sorted(unserved))}; see {log_path(min(unserved))}."
+        if open_queues and not live:
+            return "Work is open but in no queue any more: submit again. Failed jobs: mediaflow dashboard."
+        return ""
+
+
+def _exit(number: int, *_: object) -> None:
+    sys.exit(128 + number)

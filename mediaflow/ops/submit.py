@@ -36,7 +36,7 @@ class Plan:
     models: dict[str, str]
     exclude: tuple[str, ...] = ()
     problems: list[str] = field(default_factory=list)
-    on_folder: Callable[[runs.Count], None] = lambda count: None
+    on_folder: Callable[[runs.Count], None] = lambda _: None
 
 
 def plan(paths: Sequence[str], library: str, tasks: Sequence[str] | None, exclude: Sequence[str]) -> Plan:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -17,10 +18,17 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from mediaflow.catalog.database import connect as open_catalog
-from mediaflow.errors import UnreachableError, UsageError
+from mediaflow.errors import MediaflowError, UnreachableError, UsageError
 from mediaflow.media import cache
 from mediaflow.ops.lock import Lock, holder
-from mediaflow.ops.processes import Planned, log_path, needs_queue, planned_workers, start_worker
+from mediaflow.ops.processes import (
+    Planned,
+    keep_logs_short,
+    log_path,
+    needs_queue,
+    planned_workers,
+    start_worker,
+)
 from mediaflow.queues import embedded
 from mediaflow.queues.connection import connect
 from mediaflow.queues.recovery import reclaim
@@ -28,7 +36,7 @@ from mediaflow.settings import home, load_settings
 
 STOP_SECONDS = 20
 RECLAIM_SECONDS = 15
-PRUNE_SECONDS = 600
+TIDY_SECONDS = 600
 # A worker that ends at once, again and again, is started ever more seldom.
 LONGEST_PAUSE = 60.0
 
@@ -69,6 +77,7 @@ class Supervisor:
                 raise UsageError(f"mediaflow is up already (pid {lock.holder}). `mediaflow down` stops it.")
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, self._request_stop)
+            ready_file().unlink(missing_ok=True)  # of one that was killed
             open_catalog().close()
             try:
                 self._start_all()
@@ -76,13 +85,18 @@ class Supervisor:
             finally:
                 self._stop_all()
 
+    def _say(self, message: str) -> None:
+        # The terminal may be gone; the work must not end with it, nor the stopping.
+        with contextlib.suppress(OSError):
+            self.say(message)
+
     def _request_stop(self, number: int, frame: FrameType | None) -> None:
         self._stop = True
 
     def _start_all(self) -> None:
         if needs_queue():
             self._server = embedded.start()
-            self.say("queue: embedded Valkey is up")
+            self._say("queue: embedded Valkey is up")
         connection = connect()
         self._reclaim(connection)
         if self.queue_only:
@@ -91,30 +105,40 @@ class Supervisor:
             if self._stop:
                 return
             self._running.append(_Running(planned, start_worker(planned), time.monotonic()))
-        self.say(f"workers: {', '.join(running.planned.name for running in self._running)}")
+        self._say(f"workers: {', '.join(running.planned.name for running in self._running)}")
         ready_file().parent.mkdir(parents=True, exist_ok=True)
         ready_file().touch()
 
     def _watch(self) -> None:
-        reclaimed = pruned = time.monotonic()
+        reclaimed = tidied = time.monotonic()
         while not self._stop:
             time.sleep(0.2)
             now = time.monotonic()
             if self._server is not None and self._server.poll() is not None:
-                self.say(
-                    f"queue: the embedded Valkey ended (status {self._server.returncode}); starting it again"
-                )
-                self._server = embedded.start()
-                for running in self._running:  # its address is new
-                    running.process.terminate()
+                self._restart_queue(self._server.returncode)
             died = [running for running in self._running if self._tend(running, now)]
             if died or now - reclaimed > RECLAIM_SECONDS:
                 reclaimed = now
                 self._reclaim(connect)
-            if now - pruned > PRUNE_SECONDS:
-                pruned = now
-                with contextlib.closing(open_catalog()) as db:
-                    cache.prune(db, load_settings().renditions)
+            if now - tidied > TIDY_SECONDS:
+                tidied = now
+                self._tidy()
+
+    def _restart_queue(self, status: int) -> None:
+        self._say(f"queue: the embedded Valkey ended (status {status}); starting it again")
+        time.sleep(1)  # one that ends at once must not keep the machine busy
+        self._server = embedded.start()
+        for running in self._running:  # its address is new
+            running.process.terminate()
+
+    def _tidy(self) -> None:
+        """Keep renditions and logs within their bounds; what does not work now is tried again later."""
+        try:
+            keep_logs_short()
+            with contextlib.closing(open_catalog()) as db:
+                cache.prune(db, load_settings().renditions)
+        except (MediaflowError, sqlite3.Error, OSError) as error:
+            self._say(f"renditions and logs could not be tidied: {error}")
 
     def _tend(self, running: _Running, now: float) -> bool:
         """Start a worker again that has ended; True when it has just ended."""
@@ -124,7 +148,7 @@ class Supervisor:
             if now - running.started > LONGEST_PAUSE:
                 running.pause = 1.0
             running.start_again = now + running.pause
-            self.say(
+            self._say(
                 f"{running.planned.name}: ended (status {running.process.returncode}), see "
                 f"{log_path(running.planned.name)}; starting it again in {running.pause:g} s"
             )
@@ -139,19 +163,19 @@ class Supervisor:
         try:
             count = reclaim(connection if isinstance(connection, Redis) else connection(), queues)
         except (RedisError, UnreachableError) as error:
-            self.say(f"queue: {error}")
+            self._say(f"queue: {error}")
             return
         if count:
-            self.say(f"queue: {count} jobs of workers that ended are waiting again")
+            self._say(f"queue: {count} jobs of workers that ended are waiting again")
 
     def _stop_all(self) -> None:
         ready_file().unlink(missing_ok=True)
-        self.say("stopping: workers finish the file in hand and give back the rest")
+        self._say("stopping: workers finish the file in hand and give back the rest")
         processes = [running.process for running in self._running]
         stop_processes(processes, STOP_SECONDS)
         if self._server is not None:
             embedded.stop(self._server)
-        self.say("stopped")
+        self._say("stopped")
 
 
 def stop_processes(processes: Iterable[subprocess.Popen[bytes]], seconds: float) -> None:
