@@ -17,11 +17,11 @@ from mediaflow.settings import Settings
 # Any change to what the vectors mean (models, concepts, weights below) must change the names.
 SPACE = "conse-lite2-1"
 VISUAL_SPACE = "lite2-features-1"
+VISUAL_DIMENSION = 1280
 CLASSIFIER = "efficientnet-lite2"
 MODELS = ("minilm", "e5-small-multilingual", CLASSIFIER, "blazepose", "blazeface")
 # "A person" says less of a photo than what else is seen: its weight beside a class of the same probability.
 PEOPLE_WEIGHT = 0.25
-BATCH = 8
 
 
 class Conse:
@@ -51,10 +51,10 @@ class Conse:
 
         The English half counts by the share of a question's words that its encoder knows.
         """
-        known = np.array([[self._english.familiarity(text)] for text in texts], dtype=np.float32)
+        known = np.array([self._english.familiarity(text) for text in texts], dtype=np.float32)[:, None]
         english = unit(self._english.encode_texts(texts) - self._concepts.english_mean)
         multilingual = unit(self._multilingual.encode_texts(texts) - self._concepts.multilingual_mean)
-        return unit(np.concatenate([known.reshape(-1, 1) * english, multilingual], axis=1))
+        return unit(np.concatenate([known * english, multilingual], axis=1))
 
     def encode_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Vectors (n, 768) float32 of unit length of upright RGB uint8 images (h, w, 3)."""
@@ -62,20 +62,16 @@ class Conse:
 
     def describe(self, images: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         """Vectors of the images by space, in one pass: what they show (768) and how they look (1280)."""
-        if not images:
-            return {SPACE: np.zeros((0, 768), np.float32), VISUAL_SPACE: np.zeros((0, 1280), np.float32)}
-        seen, looks = [], []
-        for start in range(0, len(images), BATCH):
-            chunk = images[start : start + BATCH]
-            views = np.concatenate([prepare(image, self._classifier.variant.pixels) for image in chunk])
-            logits, features = self._classifier.run(views)
-            probabilities = softmax(logits).reshape(len(chunk), -1, logits.shape[1]).mean(axis=1)
-            people = np.array([[self._people.likelihood(image)] for image in chunk])
-            seen.append(np.concatenate([probabilities, people * PEOPLE_WEIGHT], axis=1))
-            looks.append(features.reshape(len(chunk), -1, features.shape[1]).mean(axis=1))
-        weights = np.sqrt(np.concatenate(seen)).astype(np.float32)
+        seen = np.zeros((len(images), len(self._concepts.english)), dtype=np.float32)
+        looks = np.zeros((len(images), VISUAL_DIMENSION), dtype=np.float32)
+        for index, image in enumerate(images):  # on a CPU, several at a time gain nothing
+            logits, features = self._classifier.run(prepare(image, self._classifier.variant.pixels))
+            seen[index, :-1] = softmax(logits).mean(axis=0)
+            seen[index, -1] = self._people.likelihood(image) * PEOPLE_WEIGHT
+            looks[index] = features.mean(axis=0)
+        weights = np.sqrt(seen)
         halves = [unit(weights @ self._concepts.english), unit(weights @ self._concepts.multilingual)]
-        return {SPACE: unit(np.concatenate(halves, axis=1)), VISUAL_SPACE: unit(np.concatenate(looks))}
+        return {SPACE: unit(np.concatenate(halves, axis=1)), VISUAL_SPACE: unit(looks)}
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
