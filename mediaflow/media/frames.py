@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -103,8 +102,11 @@ class Frames:
                 yield from self._look(frame)
 
     def _look(self, frame: av.VideoFrame) -> Iterator[Still]:
-        clock = frame.time if frame.time is not None and math.isfinite(frame.time) else self.reached
-        time = max(0.0, clock - self.start)
+        # Frames that a decoder held back to the end have lost their time base, but not their time stamp.
+        stamp = frame.pts if frame.pts is not None else frame.dts
+        time = self.reached
+        if stamp is not None and self.stream.time_base:
+            time = max(0.0, float(stamp * self.stream.time_base) - self.start)
         self.rotation = frame.rotation
         if abs(time - self._looked) < _LOOK_EVERY:
             return
@@ -125,9 +127,9 @@ class Frames:
         if time - self._kept < self.closest:
             return False
         differs = np.abs(small - self._last)
-        return bool(
-            differs.mean() > _SCENE or (time - self._kept >= self.every and _tiles(differs).max() > _SAME)
-        )
+        if time - self._kept >= self.every:
+            return bool(_tiles(differs).max() > _SAME)
+        return bool(differs.mean() > _SCENE and _moved(_palette(small), _palette(self._last)) > _PALETTE)
 
 
 def _small(frame: av.VideoFrame) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,8 +65,8 @@ class Sound:
                 self._write_frames(self._resampler.resample(None))
             self._resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
             self._shape = shape
-        if frame.time is not None and math.isfinite(frame.time):
-            self._fill_to(frame.time - self.start)
+        if frame.pts is not None and self.stream.time_base:
+            self._fill_to(float(frame.pts * self.stream.time_base) - self.start)
         frame.pts = None
         self._write_frames(self._resampler.resample(frame))
 
