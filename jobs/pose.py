@@ -28,6 +28,7 @@ SURE, SURE_IN_TILE, SURE_IN_COMPANY = 0.4, 0.85, 0.5
 STEADY = 0.05
 # Bodies whose keypoints are this near to each other, as a share of the smaller region, are one person.
 SAME_PERSON = 0.12
+SMALLEST_TILE = 64  # pixels
 LARGEST = 1920  # pixels; a larger picture shows the models nothing more
 
 
@@ -82,6 +83,8 @@ def _detections(
     height, width = image.shape[:2]
     for fraction in tiles:
         side = int(max(height, width) * fraction)
+        if side < SMALLEST_TILE:
+            continue
         for top in _starts(height, side):
             for left in _starts(width, side):
                 tile = np.ascontiguousarray(image[top : top + side, left : left + side])
