@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mediaflow.errors import ModelError
+from mediaflow.models.encoders import e5
 from mediaflow.models.encoders.checkpoint import read_checkpoint
 from mediaflow.models.encoders.graph import Graph
 from mediaflow.models.encoders.session import open_session
@@ -63,6 +64,23 @@ def test_a_checkpoint_of_pytorch_is_read_bit_for_bit(file: Path) -> None:
     assert read.keys() == state.keys()
     for name, tensor in state.items():
         np.testing.assert_array_equal(read[name], tensor.numpy())
+
+
+@pytest.mark.parametrize("content", [b"", b"not weights at all", b"E5S1" + bytes(80)])
+def test_a_file_that_is_no_e5_is_a_model_error(file: Path, content: bytes) -> None:
+    file.write_bytes(content)
+    with pytest.raises(ModelError, match="cannot be read as weights"):
+        e5.read(file)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kept", [200, 2_000_000, 70_000_000])
+def test_an_e5_that_ends_early_is_a_model_error(file: Path, kept: int) -> None:
+    whole = model_folder("e5-small-multilingual") / "e5-small-q4.bin"
+    with whole.open("rb") as stream:
+        file.write_bytes(stream.read(kept))
+    with pytest.raises(ModelError, match="cannot be read as weights"):
+        e5.read(file)
 
 
 def test_a_graph_computes_what_it_says() -> None:

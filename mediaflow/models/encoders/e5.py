@@ -21,7 +21,7 @@ from mediaflow.settings import Settings
 SPACE = "e5-small-multilingual"
 MODEL = "e5-small-multilingual"
 LENGTH = 256
-BATCH = 32
+BATCH = 8
 GROUP = 32  # weights that share one scale
 BLOCK = np.dtype([("scale", "<f2"), ("nibbles", "u1", GROUP // 2)])
 EPSILON = 1e-12
@@ -131,6 +131,8 @@ def _directory(data: np.ndarray, at: int) -> dict[str, np.ndarray]:
         at += 2 + length
         kind, _elements, offset, size = struct.unpack("<BIQQ", data[at : at + 21].tobytes())
         at += 21
+        if offset + size > len(data):
+            raise ValueError("it ends early")
         tensors[name] = data[offset : offset + size].view(BLOCK if kind else "<f4")
     return tensors
 

@@ -15,7 +15,7 @@ from mediaflow.settings import Settings
 
 SPACE = "minilm-l6-v2"
 LENGTH = 256
-BATCH = 32
+BATCH = 8
 
 
 class MiniLM:

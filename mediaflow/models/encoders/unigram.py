@@ -30,7 +30,8 @@ class Unigram:
     def encode(self, text: str, length: int) -> list[int]:
         """The ids of a text between start and end, at most `length` in all."""
         plain = re.sub(r"\s+", " ", unicodedata.normalize("NFKC", text)).strip()
-        ids = self._best(SPACE + plain.replace(" ", SPACE))
+        reach = plain[: length * self._longest]  # no more can be among the first pieces
+        ids = self._best(SPACE + reach.replace(" ", SPACE))
         return [self._start, *ids[: length - 2], self._end]
 
     def _best(self, text: str) -> list[int]:
