@@ -27,7 +27,8 @@ def handler_for(queue: str) -> Prepare | Analyse:
 class Prepare:
     """Hashes and decodes an original and leaves its rendition: the only reader of untrusted files.
 
-    An item is {"path"}; a result {"asset", "kind", "media", "bytes", "pictures", "audio", "rendition_bytes"}.
+    An item is {"path", "asset"}, the hash where the path is known to hold it still; a result
+    {"asset", "kind", "media", "bytes", "pictures", "audio", "rendition_bytes"}.
     """
 
     together = 1
@@ -36,14 +37,16 @@ class Prepare:
         self.settings = load_settings()
 
     def handle(self, items: Sequence[Item]) -> list[Result]:
-        return [self._prepare(item["path"]) for item in items]
+        return [self._prepare(item["path"], item["asset"]) for item in items]
 
-    def _prepare(self, path: str) -> Result:
-        from mediaflow.media.prepare import hash_file, make_rendition
+    def _prepare(self, path: str, known: str | None) -> Result:
+        from mediaflow.media.content import hash_file
+        from mediaflow.media.prepare import make_rendition
 
-        asset = hash_file(path)
+        rendition = Rendition.load(rendition_folder(known)) if known else None
+        asset = known if known and rendition else hash_file(path)
         folder = rendition_folder(asset)
-        rendition = Rendition.load(folder) or make_rendition(path, folder, self.settings, asset)
+        rendition = rendition or Rendition.load(folder) or make_rendition(path, folder, self.settings, asset)
         return {
             "asset": asset,
             "kind": rendition.kind,

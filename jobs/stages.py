@@ -10,29 +10,33 @@ Each returns None when all is done, or the arguments of what is left when the wo
 from __future__ import annotations
 
 import base64
+import logging
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from typing import Any, Protocol
 
 import numpy as np
 from redis import Redis
 
 from jobs.task import find_task
+from jobs.wanted import Item, Wanted, models_of
 from mediaflow.catalog import assets, findings, locations, passages, work
-from mediaflow.catalog.database import connect, transaction
+from mediaflow.catalog.database import connect, savepoint, transaction
 from mediaflow.errors import FindingError, ModelError
 from mediaflow.index.snapshot import follow
 from mediaflow.media import cache
 from mediaflow.models.identity import embed_text_model, task_model
-from mediaflow.queues.jobs import ANALYSE, STORE, NewJob, enqueue, job_id
-from mediaflow.queues.recovery import live_jobs, store_id
+from mediaflow.queues.jobs import STORE, NewJob, enqueue
+from mediaflow.queues.overview import served_queues
+from mediaflow.queues.recovery import STORE_MARK, live_jobs, store_id
 from mediaflow.settings import load_settings
 
-Item = dict[str, Any]
 Result = dict[str, Any]
+
+log = logging.getLogger("mediaflow.stages")
 
 
 class Bench(Protocol):
@@ -41,8 +45,8 @@ class Bench(Protocol):
     connection: Redis
     job: str
 
-    def work(self, items: Sequence[Item]) -> Iterator[tuple[int, Result]]:
-        """Results by index as they come; ends early when the worker is to stop."""
+    def work(self, items: Sequence[Item]) -> Generator[tuple[int, Result], None, None]:
+        """Results by index as they come, to be closed; ends early when the worker is to stop."""
 
     def wait(self, seconds: float) -> bool:
         """Wait with heartbeats; False when the worker is to stop."""
@@ -53,23 +57,30 @@ class Bench(Protocol):
 
 def prepare(bench: Bench, run: int, ids: list[int], tasks: list[str]) -> list[Any] | None:
     """Prepare the locations `ids` of a run and enqueue the `tasks` that their assets lack."""
-    db = connect()
-    while _no_room(db):
-        if not bench.wait(5):
-            return [run, ids, tasks]
+    with closing(connect()) as db:
+        while _no_room(db) and _room_is_being_made(bench.connection):
+            if not bench.wait(5):
+                return [run, ids, tasks]
+        return _prepare(bench, db, run, ids, tasks)
+
+
+def _prepare(
+    bench: Bench, db: sqlite3.Connection, run: int, ids: list[int], tasks: list[str]
+) -> list[Any] | None:
     known = locations.paths(db, ids)
     ids = [id for id in ids if id in known]  # what was forgotten meanwhile needs nothing
-    items = [{"path": os.fsdecode(os.path.join(*known[id][:2]))} for id in ids]
-    wanted = Wanted(bench, run)
+    items = [{"path": os.fsdecode(known[id][0]), "asset": known[id][1]} for id in ids]
+    wanted = Wanted(bench.connection, run)
     settled = set()
-    for index, result in bench.work(items):
-        settled.add(index)
-        with transaction(db):
-            if "reason" in result:
-                locations.failed(db, ids[index], result["reason"], result["permanent"])
-            else:
-                _enter(db, ids[index], result, tasks, wanted)
-        wanted.enqueue_full()
+    with closing(bench.work(items)) as results:
+        for index, result in results:
+            settled.add(index)
+            with transaction(db):
+                if "reason" in result:
+                    locations.failed(db, ids[index], result["reason"], result["permanent"])
+                elif locations.exists(db, ids[index]):  # else it was forgotten meanwhile
+                    _enter(db, ids[index], result, tasks, wanted)
+            wanted.enqueue_full()
     wanted.enqueue_all()
     left = [id for index, id in enumerate(ids) if index not in settled]
     return [run, left, tasks] if left else None
@@ -82,12 +93,23 @@ def _no_room(db: sqlite3.Connection) -> bool:
     return cache.full(db, limits)
 
 
+def _room_is_being_made(connection: Redis) -> bool:
+    """Whether some worker has analyses to do, so that renditions will be done with.
+
+    Those whose jobs were lost, or whose task has no worker, keep their room: waiting for them would
+    be waiting for ever.
+    """
+    served = served_queues(connection) & {*load_settings().tasks, "index"}
+    return bool(live_jobs(connection, served))
+
+
 def _enter(db: sqlite3.Connection, location: int, result: Result, tasks: list[str], wanted: Wanted) -> None:
     asset = assets.add(db, result["asset"], result["kind"], result["bytes"], result["media"])
     cache.made(db, asset, result["rendition_bytes"])
     locations.prepared(db, location, asset)
     for task in tasks:
         model = task_model(task)
+        work.drop_unfinished(db, asset, task, models_of(task))
         if result[find_task(task).needs]:
             wanted.want(db, asset, task, model, {"asset": result["asset"]})
         else:
@@ -99,64 +121,13 @@ def _enter(db: sqlite3.Connection, location: int, result: Result, tasks: list[st
                 wanted.want(db, asset, "embed", embed_text_model(source), item)
 
 
-@dataclass(slots=True)
-class Wanted:
-    """Work that the ledger was told of, gathered into jobs of the size the settings say."""
-
-    bench: Bench
-    run: int
-    _open: dict[tuple[str, str], tuple[str, list[Item]]] = field(default_factory=dict)
-    _mine: set[str] = field(default_factory=set)
-    _live: set[str] | None = None
-
-    def want(self, db: sqlite3.Connection, asset: int, task: str, model: str, item: Item) -> None:
-        """Enter the work in the ledger and gather its item, unless it is done or under way."""
-        job, items = self._open.get((task, model)) or (job_id(self.run, task), [])
-        if work.want(db, asset, task, model, job, _Lazy(self._is_live)):
-            items.append(item)
-            self._open[task, model] = (job, items)
-            self._mine.add(job)
-
-    def enqueue_full(self) -> None:
-        """Enqueue the jobs that have as many items as one should have."""
-        for (task, model), (_, items) in list(self._open.items()):
-            if len(items) >= load_settings().tasks[task].batch:
-                self._enqueue(task, model)
-
-    def enqueue_all(self) -> None:
-        """Enqueue what is gathered."""
-        for task, model in list(self._open):
-            self._enqueue(task, model)
-
-    def _enqueue(self, task: str, model: str) -> None:
-        job, items = self._open.pop((task, model))
-        description = f"{task}: {len(items)} assets from {items[0]['asset'][:12]}"
-        enqueue(
-            self.bench.connection, task, [NewJob(job, ANALYSE, (self.run, task, model, items), description)]
-        )
-
-    def _is_live(self, job: object) -> bool:
-        # Asked only when a row says "wanted" already, as for a copy: most runs never need the list.
-        if self._live is None:
-            self._live = live_jobs(self.bench.connection, [*load_settings().tasks, "index"])
-        return job in self._mine or job in self._live
-
-
-class _Lazy:
-    """A container that asks a function whether it contains something."""
-
-    def __init__(self, contains: Callable[[object], bool]) -> None:
-        self._contains = contains
-
-    def __contains__(self, thing: object) -> bool:
-        return self._contains(thing)
-
-
 # --- analyse ----------------------------------------------------------------------------------
 
 # Findings go to the index worker when this many are there, or this many seconds after the first.
 STORE_MOST = 32
 STORE_SECONDS = 1.0
+# What a finding that breaks the rules makes of the functions that store it.
+BROKEN = (FindingError, LookupError, TypeError, ValueError, AttributeError, sqlite3.IntegrityError)
 
 
 def analyse(bench: Bench, run: int, task: str, model: str, items: list[Item]) -> list[Any] | None:
@@ -165,25 +136,29 @@ def analyse(bench: Bench, run: int, task: str, model: str, items: list[Item]) ->
     open_: list[Result] = []
     since = time.monotonic()
     try:
-        for index, result in bench.work(items):
-            finished.add(index)
-            item = items[index]
-            open_.append(
-                {"asset": item["asset"]} | ({"source": item["source"]} if "source" in item else {}) | result
-            )
-            if len(open_) >= STORE_MOST or time.monotonic() - since > STORE_SECONDS:
-                _hand_over(bench, run, task, model, open_)
-                open_, since = [], time.monotonic()
+        if model not in models_of(task):
+            raise ModelError(f"the model of {task} was changed meanwhile: submit again")
+        with closing(bench.work(items)) as results:
+            for index, result in results:
+                finished.add(index)
+                open_.append(_named(items[index]) | result)
+                if len(open_) >= STORE_MOST or time.monotonic() - since > STORE_SECONDS:
+                    _hand_over(bench, run, task, model, open_)
+                    open_, since = [], time.monotonic()
     except ModelError as error:
         for index, item in enumerate(items):
             if index not in finished:
                 finished.add(index)
-                source = {"source": item["source"]} if "source" in item else {}
-                open_.append({"asset": item["asset"], "reason": str(error), "permanent": False} | source)
+                open_.append(_named(item) | {"reason": str(error), "permanent": False})
     if open_:
         _hand_over(bench, run, task, model, open_)
     left = [item for index, item in enumerate(items) if index not in finished]
     return [run, task, model, left] if left else None
+
+
+def _named(item: Item) -> Result:
+    """The part of an item that says what a result is about."""
+    return {key: item[key] for key in ("asset", "source") if key in item}
 
 
 def _hand_over(bench: Bench, run: int, task: str, model: str, results: list[Result]) -> None:
@@ -201,25 +176,43 @@ def _hand_over(bench: Bench, run: int, task: str, model: str, results: list[Resu
 
 def store(bench: Bench, run: int, task: str, model: str, results: list[Result]) -> None:
     """Write findings into the catalog, and enqueue the text that was found to be embedded."""
-    db = connect()
-    wanted = Wanted(bench, run)
-    with transaction(db):
-        for result in results:
-            asset = assets.by_hash(db, result["asset"])
-            if asset is None:
-                continue  # forgotten meanwhile
-            if "reason" in result:
-                work.fail(db, asset["id"], task, model, result["reason"], result["permanent"])
-                continue
-            try:
-                _keep(db, asset["id"], task, model, result)
-            except FindingError as error:
-                work.fail(db, asset["id"], task, model, str(error), True)
-                continue
-            work.finish(db, asset["id"], task, model)
-            _want_text(db, asset["id"], result, task, wanted)
-    wanted.enqueue_all()
-    follow(db, load_settings().index.snapshot_every)
+    wanted = Wanted(bench.connection, run)
+    with closing(connect()) as db:
+        with transaction(db):
+            for result in results:
+                asset = assets.by_hash(db, result["asset"])
+                if asset is None:
+                    continue  # forgotten meanwhile
+                if "reason" in result:
+                    work.fail(db, asset["id"], task, model, result["reason"], result["permanent"])
+                    continue
+                try:
+                    with savepoint(db):
+                        _keep(db, asset["id"], task, model, result)
+                        _want_text(db, asset["id"], result, task, wanted)
+                except BROKEN as error:
+                    work.fail(db, asset["id"], task, model, _refusal(task, error), True)
+                else:
+                    work.finish(db, asset["id"], task, model)
+        wanted.enqueue_all()
+        try:
+            follow(db, load_settings().index.snapshot_every)
+        except (OSError, RuntimeError) as error:
+            # The catalog has the vectors; the next snapshot will have them too.
+            log.warning("The search index could not follow: %s", error)
+
+
+def _refusal(task: str, error: Exception) -> str:
+    if isinstance(error, FindingError):
+        return str(error)
+    return f"{task} found what cannot be stored ({type(error).__name__}: {error})"
+
+
+def give_up(job: str, reason: str) -> None:
+    """Write down that a job failed for good: what it had in hand is listed with `reason`, not waited for."""
+    with closing(connect()) as db, transaction(db):
+        locations.give_up(db, job, reason)
+        work.give_up(db, job.split(STORE_MARK)[0], reason)
 
 
 def _keep(db: sqlite3.Connection, asset: int, task: str, model: str, result: Result) -> None:
@@ -246,7 +239,7 @@ def _want_text(db: sqlite3.Connection, asset: int, result: Result, task: str, wa
         return
     model = embed_text_model(source)
     if changed:
-        work.forget(db, asset, "embed", model)
+        work.forget_text(db, asset, source)
     if pieces:
         row = assets.by_id(db, asset)
         item = {"asset": row["hash"], "source": source, "texts": [piece.text for piece in pieces]}

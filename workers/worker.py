@@ -25,6 +25,7 @@ from rq.timeouts import BaseDeathPenalty
 from rq.worker import SimpleWorker
 
 from jobs import stages
+from mediaflow.errors import MediaflowError
 from mediaflow.queues.jobs import ANALYSE, PREPARE, STORE, AllowedJob
 from mediaflow.settings import load_settings
 from workers.watch import Item, Limits, Results, Watch
@@ -83,6 +84,7 @@ class WarmWorker(SimpleWorker):
             worker_ttl=60,
             maintenance_interval=60,
         )
+        self.push_exc_handler(_list_failure)
         self._running: tuple[Job, Execution] | None = None
         self._last_beat = 0.0
         self._bench = WorkerBench(queue, connection, self._tick, lambda: self._stop_requested)
@@ -115,3 +117,14 @@ class WarmWorker(SimpleWorker):
             self.maintain_heartbeats(*self._running)
         except RedisError as error:
             log.warning("No heartbeat could be sent (%s); the next is in %s s.", error, HEARTBEAT_SECONDS)
+
+
+def _list_failure(job: Job, kind: type[Exception], error: Exception, *_: object) -> bool:
+    """RQ's handler of exceptions: a job that fails for good is listed, so that nobody waits for it."""
+    if not job.retries_left:
+        reason = str(error) if isinstance(error, MediaflowError) else f"{kind.__name__}: {error}"
+        try:
+            stages.give_up(job.id, reason)
+        except MediaflowError as unwritten:
+            log.warning("The failure of job %s could not be written down: %s", job.id, unwritten)
+    return True

@@ -58,6 +58,24 @@ def transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         raise CatalogError(f"The catalog could not be written: {error}.") from error
 
 
+@contextmanager
+def savepoint(db: sqlite3.Connection) -> Iterator[None]:
+    """A part of a transaction that is undone alone when it raises."""
+    db.execute("SAVEPOINT part")
+    try:
+        yield
+    except BaseException:
+        db.execute("ROLLBACK TO part")
+        raise
+    finally:
+        db.execute("RELEASE part")
+
+
+def storable(text: str) -> str:
+    """The text as UTF-8 can hold it: names that are no UTF-8 come as lone surrogates."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def _migrate(db: sqlite3.Connection, path: Path) -> None:
     if _version(db) < len(MIGRATIONS):
         with transaction(db):

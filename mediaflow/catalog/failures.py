@@ -41,7 +41,15 @@ def failures(
         parameters * 2,
     )
     found = [
-        Failure(os.fsdecode(os.path.join(row[0], row[1])), *row[2:5], bool(row[5]), row[6]) for row in rows
+        Failure(
+            os.fsdecode(os.path.join(row["folder"], row["name"])),
+            row["stage"],
+            row["reason"],
+            row["attempts"],
+            bool(row["permanent"]),
+            row["last"],
+        )
+        for row in rows
     ]
     return [
         failure

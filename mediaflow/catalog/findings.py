@@ -41,7 +41,8 @@ def store_vectors(
     for source, ordinal, page, when, values in rows:
         _check(db, space, values)
         db.execute(
-            "INSERT INTO vectors (asset, space, source, ordinal, page, time, value) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO vectors (asset, space, source, ordinal, page, time, value)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
             (asset, space, source, ordinal, page, when, values.astype("<f2").tobytes()),
         )
 

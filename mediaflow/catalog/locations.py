@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from mediaflow.catalog.database import storable
+
 MAX_ATTEMPTS = 3
 
 
@@ -93,12 +95,24 @@ def enqueue(
             " ON CONFLICT (library, folder, name) DO UPDATE SET size = excluded.size,"
             "  mtime_ns = excluded.mtime_ns, state = 'queued', job = excluded.job, run = excluded.run,"
             "  changed = excluded.changed, gone = NULL, reason = NULL,"
+            # Other bytes are another asset; the same ones need not be hashed again.
+            "  asset = CASE WHEN size = excluded.size AND mtime_ns = excluded.mtime_ns THEN asset END,"
             "  attempts = CASE WHEN size = excluded.size AND mtime_ns = excluded.mtime_ns"
             "             THEN attempts ELSE 0 END, permanent = 0"
             " WHERE locations.changed = ?"
             " RETURNING id",
-            (library, file.folder, file.name, words_of(file.folder, file.name), file.size, file.mtime_ns)
-            + (job, run, time.time(), file.seen),
+            (
+                library,
+                file.folder,
+                file.name,
+                words_of(file.folder, file.name),
+                file.size,
+                file.mtime_ns,
+                job,
+                run,
+                time.time(),
+                file.seen,
+            ),
         ).fetchone()
         if row:
             ids.append(row[0])
@@ -149,11 +163,14 @@ def count(db: sqlite3.Connection, scope: Scope) -> int:
     )
 
 
-def paths(db: sqlite3.Connection, ids: Sequence[int]) -> dict[int, tuple[bytes, bytes, int | None]]:
-    """(folder, name, asset id or None) of locations by id."""
-    marks = ",".join("?" * len(ids))
-    rows = db.execute(f"SELECT id, folder, name, asset FROM locations WHERE id IN ({marks})", list(ids))
-    return {row[0]: (row[1], row[2], row[3]) for row in rows}
+def paths(db: sqlite3.Connection, ids: Sequence[int]) -> dict[int, tuple[bytes, str | None]]:
+    """(path, hash of the asset it is known to hold or None) of locations by id."""
+    rows = db.execute(
+        "SELECT l.id, l.folder, l.name, a.hash FROM locations l LEFT JOIN assets a ON a.id = l.asset"
+        f" WHERE l.id IN ({','.join('?' * len(ids))})",
+        list(ids),
+    )
+    return {row[0]: (os.path.join(row[1], row[2]), row[3]) for row in rows}
 
 
 def prepared(db: sqlite3.Connection, location: int, asset: int) -> None:
@@ -170,8 +187,22 @@ def failed(db: sqlite3.Connection, location: int, reason: str, permanent: bool) 
     db.execute(
         "UPDATE locations SET state = 'failed', reason = ?, permanent = ?, attempts = attempts + 1,"
         " job = NULL, changed = ? WHERE id = ?",
-        (reason, permanent, time.time(), location),
+        (storable(reason), permanent, time.time(), location),
     )
+
+
+def give_up(db: sqlite3.Connection, job: str, reason: str) -> None:
+    """The files that wait for `job` will not be prepared by it."""
+    db.execute(
+        "UPDATE locations SET state = 'failed', reason = ?, attempts = attempts + 1, job = NULL, changed = ?"
+        " WHERE job = ? AND state = 'queued'",
+        (storable(reason), time.time(), job),
+    )
+
+
+def exists(db: sqlite3.Connection, location: int) -> bool:
+    """Whether the location is still in the catalog."""
+    return db.execute("SELECT 1 FROM locations WHERE id = ?", (location,)).fetchone() is not None
 
 
 def of_path(db: sqlite3.Connection, path: bytes, library: str | None = None) -> sqlite3.Row | None:

@@ -25,7 +25,10 @@ class Passage:
 def cut(task: str, data: dict[str, Any]) -> list[Passage]:
     """The passages of a finding; none for tasks that find no text."""
     if task == "ocr":
-        lines = (Passage(l["text"], l.get("page"), l.get("time"), l.get("time")) for l in data["lines"])
+        lines = (
+            Passage(line["text"], line.get("page"), line.get("time"), line.get("time"))
+            for line in data["lines"]
+        )
         return list(_join(lines, apart="\n"))
     if task == "transcribe":
         return list(
@@ -40,11 +43,11 @@ def _join(pieces: Iterable[Passage], apart: str) -> Iterator[Passage]:
     for piece in pieces:
         if not piece.text:
             continue
-        if open_ and open_.page == piece.page and len(open_.text) + len(piece.text) < LONGEST:
-            # Text seen at another time in a video is another passage, speech runs on.
-            if apart == " " or open_.start == piece.start:
-                open_ = Passage(open_.text + apart + piece.text, open_.page, open_.start, piece.end)
-                continue
+        # Text seen at another time in a video is another passage, speech runs on.
+        together = open_ and open_.page == piece.page and (apart == " " or open_.start == piece.start)
+        if open_ and together and len(open_.text) + len(piece.text) < LONGEST:
+            open_ = Passage(open_.text + apart + piece.text, open_.page, open_.start, piece.end)
+            continue
         if open_:
             yield open_
         open_ = piece

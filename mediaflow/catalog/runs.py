@@ -63,3 +63,9 @@ def last_change(db: sqlite3.Connection, run: int) -> float | None:
         (run,),
     ).fetchone()
     return float(row[0]) if row[0] else None
+
+
+def by_number(db: sqlite3.Connection, run: int | None) -> sqlite3.Row | None:
+    """The run with this number."""
+    row: sqlite3.Row | None = db.execute("SELECT * FROM runs WHERE id = ?", (run,)).fetchone()
+    return row

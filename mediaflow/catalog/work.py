@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Sequence
 
+from mediaflow.catalog.database import storable
 from mediaflow.catalog.locations import MAX_ATTEMPTS, Candidate, Scope
 
 # A row that asks for nothing more by itself.
-SETTLED = f"(w.state IN ('done', 'skipped') OR (w.state = 'failed' AND (w.permanent OR w.attempts >= {MAX_ATTEMPTS})))"
+SETTLED = (
+    "(w.state IN ('done', 'skipped')"
+    f" OR (w.state = 'failed' AND (w.permanent OR w.attempts >= {MAX_ATTEMPTS})))"
+)
+# What nobody can look at any more is not waited for.
+THERE = "EXISTS (SELECT 1 FROM locations l WHERE l.asset = w.asset AND l.gone IS NULL)"
 
 
 def want(
-    db: sqlite3.Connection, asset: int, task: str, model: str, job: str, live: Iterable[str] = ()
+    db: sqlite3.Connection, asset: int, task: str, model: str, job: str, live: Container[str] = ()
 ) -> bool:
     """Write down that `job` will do this; False when it is done, failed for good, or in a live job."""
     row = db.execute(
@@ -56,8 +62,26 @@ def _settle(
         " ON CONFLICT (asset, task, model) DO UPDATE SET state = :state, reason = :reason,"
         "  permanent = :permanent, attempts = CASE WHEN :failed THEN attempts + 1 ELSE 0 END,"
         "  job = NULL, changed = :now WHERE NOT (:failed AND state = 'done')",
-        {"asset": asset, "task": task, "model": model, "state": state, "reason": reason}
+        {"asset": asset, "task": task, "model": model, "state": state, "reason": reason and storable(reason)}
         | {"permanent": permanent, "failed": failed, "now": time.time()},
+    )
+
+
+def give_up(db: sqlite3.Connection, job: str, reason: str) -> None:
+    """What is wanted of `job` will not be done by it."""
+    db.execute(
+        "UPDATE work SET state = 'failed', reason = ?, attempts = attempts + 1, job = NULL, changed = ?"
+        " WHERE job = ? AND state = 'wanted'",
+        (storable(reason), time.time(), job),
+    )
+
+
+def drop_unfinished(db: sqlite3.Connection, asset: int, task: str, models: Sequence[str]) -> None:
+    """Take what is wanted or failed with other models than these out of the ledger: nobody will do it."""
+    db.execute(
+        "DELETE FROM work WHERE asset = ? AND task = ? AND state IN ('wanted', 'failed')"
+        f" AND model NOT IN ({','.join('?' * len(models))})",
+        (asset, task, *models),
     )
 
 
@@ -74,8 +98,12 @@ def remember_live(db: sqlite3.Connection, live: Iterable[str]) -> None:
     db.executemany("INSERT OR IGNORE INTO live_jobs VALUES (?)", ((job,) for job in live))
 
 
-def lacking(db: sqlite3.Connection, scope: Scope, models: dict[str, str]) -> list[Candidate]:
+def lacking(
+    db: sqlite3.Connection, scope: Scope, models: dict[str, str], texts: dict[str, str]
+) -> list[Candidate]:
     """Prepared files in `scope` that lack one of the tasks (`models`: task → model).
+
+    `texts` (source → model) are those by which the text of files that have some is to be embedded.
 
     A task lacks when the ledger has no row for it, when it failed and may be tried again, or when
     it is wanted and its job is not in the queues any more (see `remember_live`).
@@ -88,6 +116,13 @@ def lacking(db: sqlite3.Connection, scope: Scope, models: dict[str, str]) -> lis
             f" AND ({SETTLED} OR (w.state = 'wanted' AND w.job IN live_jobs)))"
         )
         parameters += [task, model]
+    for source, model in texts.items():
+        missing.append(
+            "(EXISTS (SELECT 1 FROM passages p WHERE p.asset = l.asset AND p.source = ?)"
+            " AND NOT EXISTS (SELECT 1 FROM work w WHERE w.asset = l.asset AND w.task = 'embed'"
+            f" AND w.model = ? AND ({SETTLED} OR (w.state = 'wanted' AND w.job IN live_jobs))))"
+        )
+        parameters += [source, model]
     marks = ",".join("?" * len(models))
     missing.append(
         f"EXISTS (SELECT 1 FROM work w WHERE w.asset = l.asset AND w.task IN ({marks})"
@@ -107,13 +142,15 @@ def open_tasks(db: sqlite3.Connection, scope: Scope) -> dict[str, int]:
     condition, parameters = scope.where()
     counts: dict[str, int] = {}
     queued = db.execute(
-        f"SELECT COUNT(*) FROM locations l WHERE l.state = 'queued' AND {condition}", parameters
+        f"SELECT COUNT(*) FROM locations l WHERE l.state = 'queued' AND l.gone IS NULL AND {condition}",
+        parameters,
     ).fetchone()[0]
     if queued:
         counts["prepare"] = queued
     rows = db.execute(
         "SELECT w.task, COUNT(*) FROM work w WHERE w.state = 'wanted' AND EXISTS"
-        f" (SELECT 1 FROM locations l WHERE l.asset = w.asset AND {condition}) GROUP BY w.task",
+        f" (SELECT 1 FROM locations l WHERE l.asset = w.asset AND l.gone IS NULL AND {condition})"
+        " GROUP BY w.task",
         parameters,
     )
     return counts | {row[0]: row[1] for row in rows}
@@ -123,7 +160,8 @@ def tally(db: sqlite3.Connection, scope: Scope) -> dict[str, int]:
     """Files in `scope` that are done, failed (themselves or in any task) or still open."""
     condition, parameters = scope.where()
     row = db.execute(
-        "SELECT COUNT(*), COALESCE(SUM(state = 'failed'), 0), COALESCE(SUM(state != 'failed' AND open), 0) FROM ("
+        "SELECT COUNT(*), COALESCE(SUM(state = 'failed'), 0),"
+        " COALESCE(SUM(state != 'failed' AND open), 0) FROM ("
         " SELECT CASE WHEN l.state = 'failed' OR l.asset IN (SELECT asset FROM work WHERE state = 'failed')"
         "             THEN 'failed' ELSE l.state END AS state,"
         "  l.state = 'queued' OR l.asset IN (SELECT asset FROM work WHERE state = 'wanted') AS open"
@@ -133,9 +171,12 @@ def tally(db: sqlite3.Connection, scope: Scope) -> dict[str, int]:
     return {"files": row[0], "failed": row[1], "open": row[2], "done": row[0] - row[1] - row[2]}
 
 
-def forget(db: sqlite3.Connection, asset: int, task: str, model: str) -> None:
-    """Take the row out of the ledger: what it spoke of has changed."""
-    db.execute("DELETE FROM work WHERE asset = ? AND task = ? AND model = ?", (asset, task, model))
+def forget_text(db: sqlite3.Connection, asset: int, source: str) -> None:
+    """Take the embedding of the asset's text of `source` out of the ledger: the text has changed."""
+    db.execute(
+        "DELETE FROM work WHERE asset = ? AND task = 'embed' AND substr(model, ?) = ?",
+        (asset, -len(source) - 1, f"/{source}"),
+    )
 
 
 def jobs(db: sqlite3.Connection) -> list[str]:
@@ -165,8 +206,8 @@ def completeness(db: sqlite3.Connection) -> dict[str, object]:
         " WHERE state != 'done' AND gone IS NULL"
     ).fetchone()
     wanted, failed = db.execute(
-        "SELECT COALESCE(SUM(state = 'wanted'), 0), COALESCE(SUM(state = 'failed'), 0) FROM work"
-        " WHERE state IN ('wanted', 'failed')"
+        "SELECT COALESCE(SUM(state = 'wanted'), 0), COALESCE(SUM(state = 'failed'), 0) FROM work w"
+        f" WHERE state IN ('wanted', 'failed') AND {THERE}"
     ).fetchone()
     return {
         "complete": not (queued or wanted),

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from mediaflow.index.snapshot import Snapshot, current, space_folder, vectors
-
-if TYPE_CHECKING:
-    import faiss
-
 
 # Enough vectors to know what is usual in a space.
 SAMPLE = 1000
@@ -24,7 +20,7 @@ class SpaceReader:
 
     space: str
     _snapshot: Snapshot | None = None
-    _index: faiss.Index | None = None
+    _index: Any = None  # faiss.Index
     _last: int = 0
     _sample: tuple[int, np.ndarray, bool] | None = None
     _ids: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
@@ -56,7 +52,7 @@ class SpaceReader:
         return sorted(found, key=lambda pair: -pair[1])[:k]
 
     def sample(self, db: sqlite3.Connection, query: np.ndarray) -> tuple[np.ndarray, bool]:
-        """Inner products (n,) of the query with vectors spread over the space; True where that is all of them."""
+        """Inner products (n,) of the query with vectors spread over the space; True where that is all."""
         total = len(self)
         if self._sample is None or self._sample[0] != total:
             step = max(1, total // SAMPLE)

@@ -143,7 +143,7 @@ def _sample(db: sqlite3.Connection, space: str, count: int, size: int) -> np.nda
 
 
 def _tune(
-    db: sqlite3.Connection, space: str, last: int, index: faiss.Index, queries: np.ndarray
+    db: sqlite3.Connection, space: str, last: int, index: faiss.IndexIVF, queries: np.ndarray
 ) -> tuple[float, int]:
     """The fewest lists to look into for WANTED_RECALL against exact search, and the recall@10 seen."""
     truth = _nearest(db, space, last, queries, 10)
