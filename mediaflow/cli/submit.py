@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from mediaflow.catalog.runs import Count
-    from mediaflow.ops.submit import Plan
+    from mediaflow.ops.plan import Plan
 
 
 def submit(
@@ -35,18 +35,19 @@ def submit(
 ) -> None:
     """Analyse the files in folders: enqueue what is new, changed, or lacks a task."""
     from mediaflow.catalog.database import connect as open_catalog
+    from mediaflow.ops import plan as planning
     from mediaflow.ops import submit as submitting
     from mediaflow.ops.lock import Lock
 
     named = [task.strip() for task in tasks.split(",") if task.strip()] if tasks is not None else None
-    plan = submitting.plan(paths, library, named, exclude or [])
+    plan = planning.plan(paths, library, named, exclude or [])
     with closing(open_catalog()) as db:
         submitting.refuse_emptied(db, plan)
         if dry_run:
             _say_dry_run(*submitting.dry_run(db, plan), json)
             return
-        submitting.check_models(plan)
-        with Lock(submitting.lock_name(plan)) as lock:
+        planning.check_models(plan)
+        with Lock(planning.lock_name(plan)) as lock:
             if not lock.taken:
                 _say_overlap(db, lock.holder, json)
                 return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -37,12 +37,15 @@ class Folder:
     whole: bool = True
 
 
-def walk(roots: Sequence[Path | str], exclude: Sequence[str] = ()) -> Iterator[Folder]:
+def walk(
+    roots: Sequence[Path | str], exclude: Sequence[str] = (), leave: Collection[bytes] = ()
+) -> Iterator[Folder]:
     """The folders below `roots`, one at a time, in order of their names.
 
     A root may be a file, which is then taken whatever its name. Links are not followed (a root may
     be one), so nothing outside the roots is seen and nothing twice. `exclude` holds globs for names,
-    or, with a slash in them, for paths below the root. Raises UsageError for a root that is not there.
+    or, with a slash in them, for paths below the root; `leave` holds folders that are not entered.
+    Raises UsageError for a root that is not there.
     """
     starts = [os.fsencode(os.path.abspath(root)) for root in roots]
     tops = dict.fromkeys(starts)
@@ -52,7 +55,7 @@ def walk(roots: Sequence[Path | str], exclude: Sequence[str] = ()) -> Iterator[F
         except OSError as error:
             raise UsageError(f"{os.fsdecode(start)} cannot be read: {error.strerror}.") from None
         if stat.S_ISDIR(status.st_mode):
-            yield from _below(start, tuple(exclude), set(tops) - {start})
+            yield from _below(start, tuple(exclude), {*tops, *leave} - {start})
         elif stat.S_ISREG(status.st_mode):
             folder, name = os.path.split(start)
             yield Folder(folder, [File(name, status.st_size, status.st_mtime_ns)], whole=False)
@@ -61,7 +64,7 @@ def walk(roots: Sequence[Path | str], exclude: Sequence[str] = ()) -> Iterator[F
 
 
 def _below(root: bytes, exclude: tuple[str, ...], others: set[bytes]) -> Iterator[Folder]:
-    """The folders of one root; another root on the way is left to its own turn."""
+    """The folders of one root; `others` on the way are not entered: another root has its own turn."""
     waiting = [root]
     while waiting:
         path = waiting.pop()

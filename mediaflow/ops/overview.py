@@ -8,6 +8,8 @@ import sqlite3
 from dataclasses import asdict
 from typing import Any
 
+from redis.exceptions import RedisError
+
 from mediaflow.catalog import runs, work
 from mediaflow.catalog.locations import Scope
 from mediaflow.errors import UnreachableError
@@ -32,7 +34,7 @@ def overview(db: sqlite3.Connection) -> dict[str, Any]:
         names = ["prepare", *load_settings().tasks, "index"]
         answer["queues"] = [asdict(queue) for queue in queues(connection, names, serving)]
         answer["workers"] = [asdict(worker) for worker in serving]
-    except UnreachableError:
+    except (RedisError, UnreachableError):
         answer["redis"]["reachable"] = False
         answer |= {"queues": [], "workers": []}
     answer["runs"] = [run_state(db, row) for row in runs.newest(db, 10)]

@@ -5,62 +5,25 @@ No file is opened: path, size and modification time decide whether a file is kno
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 
 from redis import Redis
 
 from mediaflow.catalog import locations, runs, work
 from mediaflow.catalog.database import transaction
 from mediaflow.catalog.locations import Candidate, Scope
-from mediaflow.errors import ModelError, UsageError
+from mediaflow.errors import UsageError
 from mediaflow.media.walk import Folder, walk
 from mediaflow.names import readable
+from mediaflow.ops.plan import Plan
 from mediaflow.queues.jobs import PREPARE, NewJob, enqueue, job_id
 from mediaflow.queues.recovery import live_jobs
-from mediaflow.settings import load_settings
+from mediaflow.settings import home, load_settings
 
 # Files are entered in the catalog in pieces of this many, one transaction each.
 PIECE = 2048
-
-
-@dataclass(slots=True)
-class Plan:
-    """What a submit is asked for, made absolute: what to walk, what to do, and how to tell of it."""
-
-    scope: Scope
-    tasks: list[str]
-    models: dict[str, str]
-    exclude: tuple[str, ...] = ()
-    problems: list[str] = field(default_factory=list)
-    on_folder: Callable[[runs.Count], None] = lambda _: None
-
-
-def plan(paths: Sequence[str], library: str, tasks: Sequence[str] | None, exclude: Sequence[str]) -> Plan:
-    """Check the arguments of a submit.
-
-    Raises UsageError for a path that is not there, a task that does not exist, or a root inside
-    mediaflow's own home.
-    """
-    from mediaflow.models.identity import task_model
-
-    settings = load_settings()
-    named = list(dict.fromkeys(tasks or settings.default_tasks()))
-    for task in named:
-        if task not in settings.tasks:
-            raise UsageError(f"There is no task {task!r}. Tasks are: {', '.join(settings.tasks)}.")
-    roots = []
-    for path in paths:
-        absolute = os.path.abspath(os.path.expanduser(path))
-        if not os.path.lexists(absolute):
-            raise UsageError(f"{readable(absolute)} does not exist. Name a folder or a file that is there.")
-        roots.append(os.fsencode(absolute))
-    return Plan(
-        Scope(library, tuple(dict.fromkeys(roots))), named, {t: task_model(t) for t in named}, tuple(exclude)
-    )
 
 
 def refuse_emptied(db: sqlite3.Connection, plan: Plan) -> None:
@@ -70,11 +33,16 @@ def refuse_emptied(db: sqlite3.Connection, plan: Plan) -> None:
     """
     for root in plan.scope.roots:
         before = locations.count(db, Scope(plan.scope.library, (root,)))
-        if before and not any(folder.files for folder in walk([os.fsdecode(root)])):
+        if before and not any(folder.files for folder in _walk(Plan(Scope("", (root,)), [], {}))):
             raise UsageError(
                 f"{readable(root)} is empty now, but {before:,} files of it are known. Is its disk mounted? "
                 "Nothing was changed. If the files are really gone: mediaflow forget PATH."
             )
+
+
+def _walk(plan: Plan) -> Iterator[Folder]:
+    # Renditions are pictures too: a home inside a root must not be taken for media.
+    return walk([os.fsdecode(root) for root in plan.scope.roots], plan.exclude, {os.fsencode(home())})
 
 
 def submit(db: sqlite3.Connection, connect: Callable[[], Redis], plan: Plan, run: int) -> runs.Count:
@@ -87,7 +55,7 @@ def submit(db: sqlite3.Connection, connect: Callable[[], Redis], plan: Plan, run
     count = runs.Count()
     gatherer = _Gatherer(db, connect, plan, run)
     seen: set[bytes] = set()
-    for folder in walk([os.fsdecode(root) for root in plan.scope.roots], plan.exclude):
+    for folder in _walk(plan):
         seen.add(folder.path)
         gatherer.take(_compare(db, plan, folder, live, count))
         plan.on_folder(count)
@@ -106,7 +74,7 @@ def submit(db: sqlite3.Connection, connect: Callable[[], Redis], plan: Plan, run
 def dry_run(db: sqlite3.Connection, plan: Plan) -> tuple[runs.Count, int]:
     """What a submit would count, and how many known files lack a task; changes nothing, needs no queue."""
     count = runs.Count()
-    for folder in walk([os.fsdecode(root) for root in plan.scope.roots], plan.exclude):
+    for folder in _walk(plan):
         known = locations.known_in(db, plan.scope.library, folder.path)
         count.files += len(folder.files)
         count.skipped.update(folder.skipped)
@@ -116,7 +84,7 @@ def dry_run(db: sqlite3.Connection, plan: Plan) -> tuple[runs.Count, int]:
         plan.on_folder(count)
     count.known = count.files - count.new
     work.remember_live(db, work.jobs(db))
-    return count, len(work.lacking(db, plan.scope, plan.models))
+    return count, len(work.lacking(db, plan.scope, plan.models, plan.texts))
 
 
 def _compare(
@@ -154,25 +122,32 @@ def _mark_gone(
     db: sqlite3.Connection, library: str, folder: bytes, known: dict[bytes, locations.Known]
 ) -> int:
     # Not listed is not gone: the file may be excluded or passed over this time.
-    names = [
-        name
-        for name, row in known.items()
-        if not row.gone and not os.path.lexists(os.path.join(folder, name))
-    ]
+    names = [name for name, row in known.items() if not row.gone and _is_gone(os.path.join(folder, name))]
     if not names:
         return 0
     with transaction(db):
         return locations.mark_gone(db, library, folder, names)
 
 
+def _is_gone(path: bytes) -> bool:
+    """Whether the path is not there; a disk or folder that cannot be read does not say so."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def _enqueue_lacking(db: sqlite3.Connection, live: _Live, plan: Plan, gatherer: _Gatherer) -> None:
     """Enqueue prepared files that lack a task, also those whose job was lost."""
     work.remember_live(db, ())
-    if not work.lacking(db, plan.scope, plan.models):
+    if not work.lacking(db, plan.scope, plan.models, plan.texts):
         return
     # Asked anew, after the ledger told: what moved on since must not be taken for lost.
     work.remember_live(db, live.now())
-    gatherer.take(work.lacking(db, plan.scope, plan.models))
+    gatherer.take(work.lacking(db, plan.scope, plan.models, plan.texts))
     gatherer.flush()
 
 
@@ -232,22 +207,3 @@ class _Gatherer:
         # After the catalog knows of them: a job that is lost here is found lost by the next submit.
         if jobs:
             enqueue(self.connect(), "prepare", jobs)
-
-
-def lock_name(plan: Plan) -> str:
-    """The lock of this library and these roots: one submit of the same at a time."""
-    named = "\0".join([plan.scope.library, *sorted(map(os.fsdecode, plan.scope.roots))])
-    return "submit-" + hashlib.sha256(os.fsencode(named)).hexdigest()[:16]
-
-
-def check_models(plan: Plan) -> None:
-    """Raise ModelError when a task's model is not on this machine."""
-    from mediaflow.models.identity import required_models
-    from mediaflow.models.store import installed
-
-    missing = [model for task in plan.tasks for model in required_models(task) if not installed(model)]
-    if missing:
-        names = " ".join(dict.fromkeys(missing))
-        raise ModelError(
-            f"These models are not on this machine yet: {names}. Run: mediaflow models pull {names}"
-        )
