@@ -166,7 +166,7 @@ def _hand_over(bench: Bench, run: int, task: str, model: str, results: list[Resu
         store_id(bench.job),
         STORE,
         (run, task, model, results),
-        f"store {task}: {len(results)} findings from {results[0]['asset'][:12]}",
+        f"store(run {run}, {task}, {model}): {len(results)} findings from {results[0]['asset'][:12]}",
     )
     enqueue(bench.connection, "index", [job])
 

@@ -60,7 +60,8 @@ class Wanted:
 
     def _enqueue(self, task: str, model: str) -> None:
         job, items = self._open.pop((task, model))
-        description = f"{task}: {len(items)} assets from {items[0]['asset'][:12]}"
+        first = items[0]["asset"][:12]
+        description = f"analyse(run {self.run}, {task}, {model}): {len(items)} assets from {first}"
         enqueue(self.connection, task, [NewJob(job, ANALYSE, (self.run, task, model, items), description)])
 
     def _is_live(self, job: object) -> bool:

@@ -21,7 +21,6 @@ def serve_dashboard(port: int) -> None:
     web.config.serializer = JSONSerializer
     app = make_flask_app(None, None, None, "")
     app.config["RQ_DASHBOARD_REDIS_URL"] = redis_url()
-    app.config["RQ_DASHBOARD_SHOW_FULL_ARGS"] = True
     web.setup_rq_connection(app)
     places = {f"127.0.0.1:{port}", f"localhost:{port}"}
 

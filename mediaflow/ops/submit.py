@@ -202,7 +202,8 @@ class _Gatherer:
                 if ids:
                     names = ", ".join(readable(file.name) for file in part[:3])
                     more = ", …" if len(part) > 3 else ""
-                    description = f"prepare: {len(ids)} files: {names}{more}"
+                    what = f"{len(ids)} files for {', '.join(self.plan.tasks)}"
+                    description = f"prepare(run {self.run}): {what}: {names}{more}"
                     jobs.append(NewJob(job, PREPARE, (self.run, ids, self.plan.tasks), description))
         # After the catalog knows of them: a job that is lost here is found lost by the next submit.
         if jobs:
