@@ -132,9 +132,9 @@ class Whisper:
         aligned = self.model.model.align(heard.encoded, tokenizers[0].sot_sequence, tokens, frames)
         said = []
         for window, tokenizer, text, each in zip(heard.windows, tokenizers, tokens, aligned, strict=True):
-            starts = [0.0] * (len(text) + 1)
+            starts = [window.lead] * (len(text) + 1)
             for token, time in reversed(each.alignments):
-                starts[token] = time / self.model.tokens_per_second
+                starts[token] = max(window.lead, time / self.model.tokens_per_second)
             parts, sizes = tokenizer.split_to_word_tokens(text)
             words, at = [], 0
             for part, size in zip(parts, map(len, sizes), strict=True):

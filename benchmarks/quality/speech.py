@@ -19,12 +19,12 @@ from mediaflow.models.store import model_folder
 Finding = Mapping[str, Any]
 _EN = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
 _EN += " seventeen eighteen nineteen"
-_EN_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()  # noqa: SIM905
+_EN_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
 _DE = (
     "null eins zwei drei vier fünf sechs sieben acht neun zehn elf zwölf dreizehn vierzehn fünfzehn sechzehn"
 )
 _DE += " siebzehn achtzehn neunzehn"
-_DE_TENS = "zwanzig dreißig vierzig fünfzig sechzig siebzig achtzig neunzig".split()  # noqa: SIM905
+_DE_TENS = "zwanzig dreißig vierzig fünfzig sechzig siebzig achtzig neunzig".split()
 _ORDINALS = {
     "one": "first",
     "two": "second",
@@ -65,7 +65,7 @@ def score(finding_by_path: Mapping[str, Finding], manifest: Sequence[Mapping[str
 
 
 def word_errors(reference: str, hypothesis: str, language: str) -> tuple[int, int]:
-    """Substitutions, insertions and deletions, and the words of the reference; numbers as they may be said."""
+    """Substitutions, insertions and deletions, and the reference's words; numbers as they may be said."""
     wanted = [words(spoken(reference, language, years)) for years in (False, True)]
     heard = [words(spoken(hypothesis, language, years)) for years in (False, True)]
     return min(
@@ -203,9 +203,8 @@ def main() -> None:
         print(f"{name}: {result['wall_seconds']} s for {seconds:.0f} s of sound")
         for language, rate in result["languages"].items():
             print(f"  {language:10} WER {rate['wer']:6.1%}  ({rate['errors']} of {rate['words']} words)")
-        print(
-            f"  invented where nobody speaks: {len(result['invented'])} files {list(result['invented'].values())}"
-        )
+        invented = list(result["invented"].values())
+        print(f"  invented where nobody speaks: {len(invented)} files {invented}")
 
 
 def _is_heard(entry: Mapping[str, Any]) -> bool:

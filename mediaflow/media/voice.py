@@ -12,6 +12,8 @@ from mediaflow.errors import MediaError
 from mediaflow.media.sound import RATE
 
 LONGEST = 30.0  # seconds that Whisper hears at once
+_PAD = round(0.4 * RATE)  # samples before and after speech, which the recogniser wants to hear too
+_SPOKEN = LONGEST - 2 * _PAD / RATE
 _STRETCH = 600 * RATE  # samples looked at together: this bounds the memory for long recordings
 _WIDEST_GAP = 2.0  # seconds of silence that two utterances in one window may have between them
 
@@ -20,11 +22,13 @@ _WIDEST_GAP = 2.0  # seconds of silence that two utterances in one window may ha
 class Window:
     """Up to LONGEST seconds in which somebody speaks.
 
-    `start` is in seconds of the recording, `samples` are float32 in -1 … 1, mono, at 16 kHz.
+    `start` is in seconds of the recording, `samples` are float32 in -1 … 1, mono, at 16 kHz. The
+    voice begins `lead` seconds in.
     """
 
     start: float
     samples: np.ndarray
+    lead: float = 0.0
 
     @property
     def seconds(self) -> float:
@@ -38,7 +42,7 @@ def windows(path: Path) -> Iterator[Window]:
     """
     from faster_whisper.vad import VadOptions, get_speech_timestamps
 
-    options = VadOptions(max_speech_duration_s=LONGEST, min_silence_duration_ms=160)
+    options = VadOptions(max_speech_duration_s=_SPOKEN, min_silence_duration_ms=160, speech_pad_ms=0)
     begin = 0
     held = np.zeros(0, np.float32)
     for block, last in _stretches(path):
@@ -47,9 +51,14 @@ def windows(path: Path) -> Iterator[Window]:
         joined = list(_join(spans))
         done = len(held)
         if not last and joined and done - joined[-1][1] < RATE:  # somebody is still speaking
-            done = joined.pop()[0]
-        for start, end in joined:
-            yield Window((begin + start) / RATE, held[start:end])
+            done = max(0, joined.pop()[0] - _PAD)
+        before = 0
+        for at, (start, end) in enumerate(joined):
+            after = joined[at + 1][0] if at + 1 < len(joined) else done
+            opens = max(start - _PAD, (before + start) // 2 if at else 0)
+            closes = min(end + _PAD, (end + after) // 2 if at + 1 < len(joined) else done)
+            yield Window((begin + opens) / RATE, held[opens:closes], (start - opens) / RATE)
+            before = end
         begin, held = begin + done, held[done:]
 
 
@@ -57,7 +66,7 @@ def _join(spans: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """Utterances joined to windows as long as they may be: each costs the recogniser the same."""
     window: tuple[int, int] | None = None
     for start, end in spans:
-        if window and end - window[0] <= LONGEST * RATE and start - window[1] <= _WIDEST_GAP * RATE:
+        if window and end - window[0] <= _SPOKEN * RATE and start - window[1] <= _WIDEST_GAP * RATE:
             window = (window[0], end)
             continue
         if window:
