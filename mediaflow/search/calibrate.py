@@ -16,7 +16,7 @@ from mediaflow.search.request import Where
 
 # A hit this many deviations above the rest is as likely right as wrong; over `WIDTH` more it turns
 # into near certainty. Text stands out further from other text than pictures from other pictures.
-MIDDLE: dict[Where, float] = {"image": 3.0, "ocr": 4.0, "speech": 4.0}
+MIDDLE: dict[Where, float] = {"image": 3.0, "ocr": 4.5, "speech": 4.5}
 WIDTH = 0.7
 # What even the clearest hit may claim: a space can be sure and wrong, words that are there are there.
 TRUST: dict[Where, float] = {"image": 0.7, "ocr": 0.8, "speech": 0.8}
