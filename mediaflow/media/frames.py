@@ -45,6 +45,7 @@ class Frames:
         self, stream: av.VideoStream, start: float, every: float, closest: float, pixels: int
     ) -> None:
         self.stream, self.start, self.every, self.pixels = stream, start, every, pixels
+        stream.codec_context.skip_frame = "NONREF"  # frames that no other needs cost half the time
         self.closest = max(closest, CLOSEST)
         self.errors = 0
         self.decoded = self.rotation = 0
@@ -52,7 +53,7 @@ class Frames:
         self._held: list[av.Packet[Any]] = []
         self._held_bytes = 0
         self._through = False
-        self._looked = self._kept = -1e9
+        self._looked = self._kept = self._due = -1e9
         self._last: np.ndarray | None = None
         self._spare: Still | None = None
 
@@ -61,11 +62,10 @@ class Frames:
         if packet is not None and packet.pts is not None:
             self.reached = max(self.reached, float(packet.pts * packet.time_base) - self.start)
         if packet is None or packet.is_keyframe:
-            key = self._held[:1]
-            self._held, self._held_bytes = [], 0
+            key = [each for each in self._held[:1] if self._is_due(each)]
+            self._held, self._held_bytes, self._through = [], 0, False
             for each in key:
                 yield from self._decode(each)
-            self._through = False
             if packet is None:
                 yield from self._decode(None)
                 if self._spare:
@@ -80,6 +80,16 @@ class Frames:
             held, self._held, self._held_bytes, self._through = self._held, [], 0, True
             for each in held:
                 yield from self._decode(each)
+
+    def _is_due(self, key: av.Packet[Any]) -> bool:
+        """False for most frames of films in which every frame is a key frame."""
+        if key.pts is None or not key.time_base:
+            return True
+        time = float(key.pts * key.time_base)
+        if 0 <= time - self._due < _LOOK_EVERY:
+            return False
+        self._due = time
+        return True
 
     def _is_sparse(self) -> bool:
         first, last = self._held[0], self._held[-1]
