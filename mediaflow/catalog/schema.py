@@ -137,4 +137,9 @@ MIGRATIONS: tuple[str, ...] = (
         pid INTEGER NOT NULL
     );
     """,
+    """
+    -- Which catalog this is: an index made of another one must not be taken for an index of this.
+    CREATE TABLE identity (catalog TEXT NOT NULL);
+    INSERT INTO identity (catalog) VALUES (lower(hex(randomblob(16))));
+    """,
 )

@@ -28,7 +28,7 @@ class SpaceReader:
 
     def refresh(self, db: sqlite3.Connection) -> None:
         """Take up a newer snapshot, and the vectors stored since."""
-        snapshot = current(self.space)
+        snapshot = current(db, self.space)
         if snapshot != self._snapshot:
             self._open(snapshot)
         for ids, values in vectors(db, self.space, self._last):

@@ -6,12 +6,14 @@ that what was stored a second ago is found. It can be thrown away at any time.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import os
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -35,6 +37,7 @@ class Snapshot:
     """What stands in `current.json`: the file, the last vector in it, and how well it finds.
 
     `recall` is recall@10 against exact search, measured when it was made; 1.0 for an exact one.
+    `catalog` says of which catalog it was made, `bytes` is the size of the file.
     """
 
     space: str
@@ -44,6 +47,8 @@ class Snapshot:
     count: int
     recall: float
     probes: int
+    catalog: str
+    bytes: int = 0
 
 
 def space_folder(space: str) -> Path:
@@ -51,19 +56,37 @@ def space_folder(space: str) -> Path:
     return home() / "index" / quote(space, safe="")
 
 
-def current(space: str) -> Snapshot | None:
-    """The snapshot to read now, or None where there is none or it is damaged."""
-    try:
-        return Snapshot(**json.loads((space_folder(space) / "current.json").read_text()))
-    except (OSError, ValueError, TypeError):
-        return None
+def current(db: sqlite3.Connection, space: str) -> Snapshot | None:
+    """The snapshot to read now.
+
+    None where there is none, its file is missing or cut short, or it is none of this catalog: made of
+    another one, or before this one was put back from a backup.
+    """
+    newest = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'vectors'").fetchone()
+    for _ in range(2):  # it may be replaced between the looks at its description and at its file
+        try:
+            snapshot = Snapshot(**json.loads((space_folder(space) / "current.json").read_text()))
+            size = (space_folder(space) / snapshot.file).stat().st_size
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, TypeError):
+            return None
+        if snapshot.catalog != _identity(db) or snapshot.last > (newest[0] if newest else 0):
+            return None
+        if size == snapshot.bytes:
+            return snapshot
+    return None
+
+
+def _identity(db: sqlite3.Connection) -> str:
+    return str(db.execute("SELECT catalog FROM identity").fetchone()[0])
 
 
 def follow(db: sqlite3.Connection, every: int) -> list[Snapshot]:
     """Make the snapshots anew that are more than `every` vectors behind the catalog."""
     made = []
     for row in db.execute("SELECT name FROM spaces").fetchall():
-        snapshot = current(row[0])
+        snapshot = current(db, row[0])
         last = snapshot.last if snapshot else 0
         newer = db.execute(
             "SELECT COUNT(*) FROM vectors WHERE space = ? AND id > ?", (row[0], last)
@@ -80,16 +103,29 @@ def rebuild(db: sqlite3.Connection) -> list[Snapshot]:
 
 
 def build(db: sqlite3.Connection, space: str) -> Snapshot:
-    """Make the snapshot of one space and put it in the place of the last one."""
-    dimension = db.execute("SELECT dimension FROM spaces WHERE name = ?", (space,)).fetchone()[0]
-    last, count = db.execute(
-        "SELECT COALESCE(MAX(id), 0), COUNT(*) FROM vectors WHERE space = ?", (space,)
-    ).fetchone()
-    if count <= EXACT_UP_TO:
-        index, recall, probes = _exact(db, space, last, dimension), 1.0, 0
-    else:
-        index, recall, probes = _inverted(db, space, last, dimension, count)
-    return _replace(Snapshot(space, dimension, f"{last}-{count}.faiss", last, count, recall, probes), index)
+    """Make the snapshot of one space and put it in the place of the last one; one process at a time."""
+    folder = space_folder(space)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
+        dimension = db.execute("SELECT dimension FROM spaces WHERE name = ?", (space,)).fetchone()[0]
+        last, count = db.execute(
+            "SELECT COALESCE(MAX(id), 0), COUNT(*) FROM vectors WHERE space = ?", (space,)
+        ).fetchone()
+        if count <= EXACT_UP_TO:
+            index, recall, probes = _exact(db, space, last, dimension), 1.0, 0
+        else:
+            index, recall, probes = _inverted(db, space, last, dimension, count)
+        file = f"{last}-{count}.faiss"
+        snapshot = Snapshot(space, dimension, file, last, count, recall, probes, _identity(db))
+        return _replace(folder, snapshot, index)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other processes from replacing this snapshot; the system lets go when this one ends."""
+    with (folder / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def vectors(
@@ -169,19 +205,20 @@ def _nearest(db: sqlite3.Connection, space: str, last: int, queries: np.ndarray,
     return ids
 
 
-def _replace(snapshot: Snapshot, index: faiss.Index) -> Snapshot:
+def _replace(folder: Path, snapshot: Snapshot, index: faiss.Index) -> Snapshot:
     """Write the file, then `current.json` that names it, then remove older files.
 
     A reader that has an older file open keeps it; one that starts between finds a whole pair.
     """
     import faiss
 
-    folder = space_folder(snapshot.space)
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".{snapshot.file}.{os.getpid()}.partial"
+    for left in folder.glob("*.partial"):  # by a process that was killed
+        left.unlink(missing_ok=True)
+    partial = folder / "index.partial"
     try:
         faiss.write_index(index, str(partial))
         _sync(partial)
+        snapshot = replace(snapshot, bytes=partial.stat().st_size)
         partial.replace(folder / snapshot.file)
     finally:
         partial.unlink(missing_ok=True)
