@@ -6,10 +6,11 @@ import importlib.util
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,15 @@ def colours(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MEDIAFLOW_CONFIGS", str(ROOT / "tests" / "configs"))
     load_settings.cache_clear()
     return home
+
+
+@pytest.fixture
+def db(home: Path) -> Iterator[sqlite3.Connection]:
+    """The catalog of this test's home, open and empty."""
+    from mediaflow.catalog.database import connect
+
+    with closing(connect()) as connection:
+        yield connection
 
 
 @pytest.fixture(params=["embedded", "redis"])
