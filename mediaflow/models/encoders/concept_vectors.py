@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -17,7 +19,7 @@ from mediaflow.settings import models_home
 
 ENGLISH_PROMPT = "a photo of a {}"
 GERMAN_PROMPT = "ein Foto von {}"
-WORDS = 3
+WORDS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ def _read(path: Path) -> np.ndarray | None:
         with np.load(path, allow_pickle=False) as file:
             vectors: np.ndarray = file["vectors"]
             return vectors
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         return None  # not there, or cut short: it is made again
 
 
@@ -75,4 +77,5 @@ def _write(path: Path, vectors: np.ndarray) -> None:
         np.savez(partial, vectors=vectors)
         partial.replace(path)
     except OSError:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
