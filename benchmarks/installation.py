@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -71,8 +71,8 @@ class Installation:
             os.environ.update(before)
 
     @contextmanager
-    def up(self, *parts: str) -> Iterator[None]:
-        """`mediaflow up PARTS` in the background; with the part `queue`, only the queue."""
+    def up(self, *parts: str) -> Iterator[int]:
+        """`mediaflow up PARTS` in the background, as its pid; with the part `queue`, only the queue."""
         with (self.folder / "up.log").open("wb") as log:
             process = subprocess.Popen(
                 [MEDIAFLOW, "up", *parts], env=self.environment, stdout=log, stderr=log, cwd=self.folder
@@ -84,7 +84,7 @@ class Installation:
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError("mediaflow up: " + (self.folder / "up.log").read_text())
                 time.sleep(0.05)
-            yield
+            yield process.pid
         finally:
             process.terminate()
             process.wait()
@@ -122,6 +122,21 @@ def run(
             usage.ru_utime + usage.ru_stime,
             usage.ru_maxrss / 1024,
         )
+
+
+def processor_seconds(pid: int) -> float:
+    """What a process and all that it started, and they in turn, have used of the processors until now."""
+    parents: dict[int, int] = {}
+    ticks: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it ended since it was listed
+            fields = stat.read_text().rpartition(")")[2].split()
+            parents[int(stat.parent.name)] = int(fields[1])
+            ticks[int(stat.parent.name)] = sum(map(int, fields[11:15]))
+    family = {pid}
+    while more := {child for child, parent in parents.items() if parent in family} - family:
+        family |= more
+    return sum(ticks.get(member, 0) for member in family) / os.sysconf("SC_CLK_TCK")
 
 
 def test_media() -> Path:
