@@ -169,6 +169,24 @@ def test_a_video_has_its_sound_and_says_what_it_is(tmp_path: Path) -> None:
     assert spectrum.argmax() / 2 == pytest.approx(440, abs=1)
 
 
+@pytest.mark.parametrize(
+    ("written", "taken"),
+    [("2021-07-08T09:10:11.000000Z", "2021-07-08T09:10:11+00:00"), ("1970-01-01T00:00:00.000000Z", None)],
+)
+def test_the_time_of_a_film_is_kept_unless_the_clock_was_never_set(
+    tmp_path: Path, written: str, taken: str | None
+) -> None:
+    plain = film(tmp_path / "plain.mp4", still, 1)
+    with av.open(str(plain)) as source, av.open(str(tmp_path / "a.mp4"), "w") as container:
+        container.metadata["creation_time"] = written
+        stream = container.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                container.mux(packet)
+    assert render(tmp_path / "a.mp4").media.get("taken") == taken
+
+
 def test_sound_that_starts_late_keeps_its_time(tmp_path: Path) -> None:
     heard = samples(render(film(tmp_path / "a.mkv", still, 4, tone=440, late=1.5)))
     assert np.flatnonzero(np.abs(heard) > 0.1)[0] / RATE == pytest.approx(1.5, abs=0.1)

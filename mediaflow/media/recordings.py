@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from mediaflow.errors import MediaError
@@ -103,8 +104,10 @@ def read_recording(
 
 
 def describe(recording: Recording, sound: Sound | None, rotation: int = 0) -> dict[str, Any]:
-    """Format, codecs, seconds, and of a video the upright size in pixels and the frames a second."""
+    """Format, codecs, seconds, when it was taken, and of a video the upright size and the frames a second."""
     media: dict[str, Any] = {"format": recording.format}
+    if taken := _taken(recording.container.metadata):
+        media["taken"] = taken
     seconds = recording.seconds or (sound.seconds if sound else None)
     if seconds:
         media["seconds"] = round(seconds, 3)
@@ -118,6 +121,18 @@ def describe(recording: Recording, sound: Sound | None, rotation: int = 0) -> di
     if audio := recording.audio:
         media["audio_codec" if recording.video else "codec"] = audio.codec_context.codec.canonical_name
     return media
+
+
+def _taken(metadata: dict[str, str]) -> str | None:
+    """When a camera recorded it, as ISO 8601; clocks that were never set stand before 1980."""
+    for key in ("com.apple.quicktime.creationdate", "creation_time"):
+        try:
+            taken = datetime.fromisoformat(metadata.get(key, ""))
+        except ValueError:
+            continue
+        if taken.year >= 1980:
+            return taken.replace(microsecond=0).isoformat()
+    return None
 
 
 def _is_moving(stream: av.VideoStream) -> bool:
