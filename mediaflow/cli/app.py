@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Annotated
 
@@ -38,6 +39,8 @@ def options(
 
 def main() -> None:
     """Run the command line. Exit status: 0 done, 1 done with failed files, 2 wrong usage, 3 unreachable."""
+    # Being told to end is like Ctrl-C: what was started for this command is stopped in order.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
     except MediaflowError as error:

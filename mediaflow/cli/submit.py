@@ -88,7 +88,11 @@ def _submit_and_wait(db: sqlite3.Connection, plan: Plan, json: bool) -> int:
 
         if work.open_tasks(db, plan.scope):
             serving.connect()
-            follow(Meter(db, [plan.scope], started), finished)
+            try:
+                follow(Meter(db, [plan.scope], started), finished)
+            except KeyboardInterrupt:
+                note("Stopping. Nothing is lost: submit again, and it goes on from here.")
+                raise
     runs.end(db, run)
     tally = work.tally(db, plan.scope)
     seconds = round(time.time() - started, 1)
