@@ -23,11 +23,13 @@ LEAST_DETECTED = 0.5
 # How sure detector and landmark model must be together that there is a person: in the whole
 # picture, in a tile, and in a tile of a picture in which somebody is certain. Tiles of pictures
 # without people look like people often enough.
-SURE, SURE_IN_TILE, SURE_IN_COMPANY = 0.4, 0.85, 0.5
+SURE, SURE_IN_TILE, SURE_IN_COMPANY = 0.35, 0.85, 0.4
 # A body whose keypoints move by more than this share of its region when it is looked at again is none.
 STEADY = 0.05
 # Bodies whose keypoints are this near to each other, as a share of the smaller region, are one person.
 SAME_PERSON = 0.12
+# A body that is no certain person, inside another and smaller than this share of it, is a limb of that one.
+LIMB = 0.6
 SMALLEST_TILE = 64  # pixels
 LARGEST = 1920  # pixels; a larger picture shows the models nothing more
 
@@ -59,17 +61,22 @@ class Pose(Task):
 def people(model: BlazePose, image: np.ndarray, tiles: Sequence[float] = TILES) -> list[Body]:
     """The people in an RGB image (height, width, 3) uint8, surest first, in its pixels; scores 0 to 1."""
     pyramid = pyramid_of(image)
-    certain, possible = [], []
+    certain: list[Body] = []
+    possible: list[Body] = []
     for detected, roi, in_tile in sorted(_detections(model, image, tiles), key=lambda found: -found[0]):
+        if any(_is_there(roi, body.roi) for body in certain):
+            continue
         body = _look(model, pyramid, roi, detected)
         if body.score >= (SURE_IN_TILE if in_tile else SURE):
             certain.append(body)
         elif body.score >= SURE_IN_COMPANY:
             possible.append(body)
-    bodies = sorted(certain + possible if certain else [], key=lambda body: -body.score)
     kept: list[Body] = []
-    for body in bodies:
+    for body in sorted(certain, key=lambda body: -body.score):
         if not any(_is_same(body, other) for other in kept):
+            kept.append(body)
+    for body in sorted(possible if kept else [], key=lambda body: -body.score):
+        if not any(_is_same(body, other) or _is_part(body, other) for other in kept):
             kept.append(body)
     return kept
 
@@ -110,11 +117,24 @@ def _look(model: BlazePose, pyramid: Sequence[np.ndarray], roi: Roi, detected: f
     return Body(score, again.keypoints, again.roi)
 
 
+def _is_there(roi: Roi, other: Roi) -> bool:
+    """Whether two regions are so nearly one that looking again is of no use."""
+    apart = math.hypot(roi.x - other.x, roi.y - other.y)
+    return apart < 0.1 * min(roi.side, other.side) and 1 / 1.3 < roi.side / other.side < 1.3
+
+
 def _is_same(one: Body, other: Body) -> bool:
     """Whether two bodies are one person: their keypoints, weighted by visibility, lie together."""
     weights = one.keypoints[:, 2] * other.keypoints[:, 2] + 1e-3
     apart = np.hypot(*(one.keypoints - other.keypoints)[:, :2].T)
     return bool(np.average(apart, weights=weights) < SAME_PERSON * min(one.roi.side, other.roi.side))
+
+
+def _is_part(body: Body, other: Body) -> bool:
+    """Whether a body is a limb of a larger one, taken for somebody."""
+    low, high = other.keypoints[:, :2].min(0), other.keypoints[:, :2].max(0)
+    inside = low[0] <= body.roi.x <= high[0] and low[1] <= body.roi.y <= high[1]
+    return bool(inside and body.roi.side < LIMB * other.roi.side)
 
 
 def _shrink(image: np.ndarray) -> tuple[np.ndarray, float]:
