@@ -15,7 +15,8 @@ def print_status(state: dict[str, Any]) -> None:
     """The whole state, in tables."""
     redis = state["redis"]
     kind = "embedded Valkey" if redis["embedded"] else redis["url"]
-    print(f"Queue: {kind}, {'reachable' if redis['reachable'] else 'not running (mediaflow up)'}")
+    absent = "not running (mediaflow up)" if redis["embedded"] else "does not answer"
+    print(f"Queue: {kind}, {'reachable' if redis['reachable'] else absent}")
     if state["queues"]:
         rows = [[q["name"], q["waiting"], q["running"], q["failed"], q["workers"]] for q in state["queues"]]
         figures = ["waiting", "running", "failed", "workers"]
