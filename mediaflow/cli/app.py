@@ -21,7 +21,7 @@ app = typer.Typer(
 )
 app.add_typer(models.app, name="models")
 app.add_typer(catalog.index_app, name="index")
-for group in (processes, submit, search, catalog):
+for group in (submit, search, catalog, processes):
     for command in group.commands:
         app.command()(command)
 
