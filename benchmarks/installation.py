@@ -37,12 +37,13 @@ class Finished:
 class Installation:
     """A fresh MEDIAFLOW_HOME in a temporary folder, with the models of this clone and no other settings.
 
-    Used in a `with` statement: at its end what runs is stopped and the folder removed.
+    Used in a `with` statement: at its end what runs is stopped and the folder removed. A `home` that is
+    named is used as it is, and stays.
     """
 
-    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(self, settings: Mapping[str, str] | None = None, home: Path | None = None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="mediaflow-benchmark-"))
-        self.home = self.folder / "home"
+        self.home = home.absolute() if home else self.folder / "home"
         self.environment = environment(self.home) | dict(settings or {})
 
     def __enter__(self) -> Installation:

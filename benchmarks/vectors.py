@@ -8,27 +8,27 @@ from collections.abc import Iterator
 import numpy as np
 
 PIECE = 20_000
+CLUSTERS = 1000
 SPREAD = 0.8  # length of a vector's own part beside its cluster's
 INTRINSIC = 48  # directions in which the members of a cluster differ from each other
 WORDS = "invoice harbour birthday mountain bicycle meeting dentist kitchen tulip concert".split()
 
 
 def clustered(count: int, dimension: int, seed: int = 0) -> Iterator[np.ndarray]:
-    """Unit vectors (n, dimension) float32 in pieces: clusters of unlike sizes, some 300 vectors each.
+    """Unit vectors (n, dimension) float32 in pieces, of clusters of unlike sizes.
 
     Within a cluster they differ in few directions, as vectors of real media do; vectors that are
     random in all directions have no neighbours worth finding, and no index finds them.
     """
     rng = np.random.default_rng(seed)
-    clusters = max(1, count // 300)
-    centres = rng.standard_normal((clusters, dimension)).astype(np.float32)
+    centres = rng.standard_normal((CLUSTERS, dimension)).astype(np.float32)
     centres /= np.linalg.norm(centres, axis=1, keepdims=True)
     directions = rng.standard_normal((INTRINSIC, dimension)).astype(np.float32) / dimension**0.5
-    sizes = rng.dirichlet(np.full(clusters, 0.7))
+    sizes = rng.dirichlet(np.full(CLUSTERS, 0.7))
     for start in range(0, count, PIECE):
         number = min(PIECE, count - start)
         own = rng.standard_normal((number, INTRINSIC)).astype(np.float32) @ directions
-        values = centres[rng.choice(clusters, number, p=sizes)] + own * (SPREAD / INTRINSIC**0.5)
+        values = centres[rng.choice(CLUSTERS, number, p=sizes)] + own * (SPREAD / INTRINSIC**0.5)
         yield values / np.linalg.norm(values, axis=1, keepdims=True)
 
 
