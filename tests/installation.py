@@ -16,7 +16,12 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from redis.exceptions import RedisError
 
+from mediaflow.errors import MediaflowError
+from mediaflow.ops.up import is_up
+from mediaflow.queues.connection import connect
+from mediaflow.queues.overview import served_queues
 from tests.tasks.colours import COLOURS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -97,7 +102,8 @@ class Installation:
         if self.process is not None:
             with suppress(subprocess.TimeoutExpired):
                 self.stop()
-        mediaflow("down")
+        if is_up():
+            mediaflow("down")
         for pid in self.pids():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -128,6 +134,10 @@ class Installation:
         except FileNotFoundError:
             return []
 
+    def is_empty(self) -> None:
+        """All processes of this home have ended, or do so now."""
+        until(lambda: not self.pids(), "no process is left", 5)
+
     def pids(self, *words: str) -> list[int]:
         """The processes of this home: the embedded queue, workers and their children."""
         found = []
@@ -150,6 +160,7 @@ class Installation:
 
     def _served(self) -> bool:
         assert self.process is not None
-        assert self.process.poll() is None, (self.home.parent / "up.log").read_text()
-        state = json.loads(mediaflow("status", "--json").stdout or "{}")
-        return {"prepare", "look", "index"} <= {worker["queue"] for worker in state.get("workers", [])}
+        assert not self.process.poll(), (self.home.parent / "up.log").read_text()
+        with suppress(MediaflowError, RedisError), closing(connect()) as client:
+            return {"prepare", "look", "index"} <= served_queues(client)
+        return False

@@ -34,7 +34,7 @@ def test_a_file_that_breaks_the_task_is_the_only_one_that_fails(
     [failure] = answer("failures")
     assert (failure["path"], failure["stage"]) == (str(bad), "look")
     assert failure["reason"] == reason
-    assert not running.pids(), "submit --wait leaves nothing running"
+    running.is_empty()
 
 
 def test_a_crowd_of_bad_files_is_listed_one_by_one(colours: Path, tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ class Colours(Task):
         elif colour == "magenta":
             raise MediaError("a colour that no task can stand")
         elif colour == "cyan":
-            time.sleep(1.0)
+            time.sleep(0.5)
         elif colour == "black":
             raise RuntimeError("something broke in the library")
         elif colour == "white":
