@@ -50,7 +50,7 @@ class SpaceSettings(Section):
 
 class RenditionSettings(Section):
     pixels: int = Field(2000, ge=256)
-    frame_seconds: float = Field(5, gt=0)
+    frame_seconds: float = Field(2, gt=0)
     max_frames: int = Field(600, ge=1)
     max_pages: int = Field(50, ge=1)
     days: float = Field(7, ge=0)

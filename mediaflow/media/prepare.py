@@ -97,7 +97,7 @@ def _make_recording(
     frames = sound = None
     if recording.video:
         closest = seconds / settings.max_frames
-        every = max(closest, min(settings.frame_seconds, max(_DENSEST, seconds / _AT_LEAST)))
+        every = max(closest, settings.frame_seconds)
         frames = Frames(recording.video, recording.start, every, closest, settings.pixels)
     with (folder / "sound.flac").open("wb") as output:
         if recording.audio:
