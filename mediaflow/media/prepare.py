@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 THUMBNAIL = 320  # pixels
 _QUALITY = 95
 _THREADS = 2
-_DENSEST, _AT_LEAST = 2.0, 12  # of a short video, a frame every 2 seconds, or so many
 _NOTHING_HEARD = 0.05  # seconds of sound that are nothing
 
 
