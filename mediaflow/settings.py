@@ -106,7 +106,11 @@ def load_settings() -> Settings:
         if not name.startswith(PREFIX) or section in PLACES:
             continue
         keys = tuple(part.lower() for part in name.removeprefix(PREFIX).split("__"))
-        _put(tree, keys, yaml.safe_load(value), name)
+        try:
+            read = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ConfigError(f"variable {name}: {value!r} is no value that YAML knows.") from None
+        _put(tree, keys, read, name)
         origins[keys] = f"variable {name}"
     try:
         return Settings.model_validate(tree)
@@ -120,10 +124,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
         text = path.read_text(encoding="utf-8")
         node = yaml.compose(text, yaml.SafeLoader)
         tree = yaml.safe_load(text) or {}
-    except OSError as error:
-        raise ConfigError(
-            f"{path} cannot be read ({error.strerror}). MEDIAFLOW_CONFIGS names its folder."
-        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise ConfigError(f"{path} cannot be read ({why}). MEDIAFLOW_CONFIGS names its folder.") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}, line {mark.line + 1}" if mark else str(path)
