@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -36,7 +34,6 @@ class Serving:
         self._ours = False
         self._workers: dict[str, subprocess.Popen[bytes]] = {}
         self._looked = self._well = 0.0
-        self._before: Any = signal.SIG_DFL
 
     def connect(self) -> Redis:
         """The connection to a queue that is served. Raises UnreachableError when it cannot be had."""
@@ -72,16 +69,18 @@ class Serving:
             raise UnreachableError(trouble)
 
     def __enter__(self) -> Serving:
-        # Told to end, as by cron or systemd, it puts everything back too.
-        self._before = signal.signal(signal.SIGTERM, _exit)
         return self
 
     def __exit__(self, *error: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        # Told to end once more, it still puts everything back.
+        before = [
+            (number, signal.signal(number, signal.SIG_IGN)) for number in (signal.SIGTERM, signal.SIGINT)
+        ]
         stop_processes(self._workers.values(), STOP_SECONDS)
         if self._ours:
             stop_running()
-        signal.signal(signal.SIGTERM, self._before)
+        for number, handler in before:
+            signal.signal(number, handler)
 
     def _served_from_outside(self) -> bool:
         return outside_url() is not None and self._needed <= served_queues(connect())
@@ -117,7 +116,3 @@ class Serving:
         if open_queues and not live:
             return "Work is open but in no queue any more: submit again. Failed jobs: mediaflow dashboard."
         return ""
-
-
-def _exit(number: int, *_: object) -> None:
-    sys.exit(128 + number)
