@@ -12,6 +12,7 @@ import json
 import resource
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import closing
 from statistics import median, quantiles
@@ -61,8 +62,7 @@ def search_space(vectors: int, dimension: int) -> dict[str, float]:
     from mediaflow.index.snapshot import vectors as read_vectors
 
     # The same clusters, other members: what `fill` drew is continued.
-    *_, last = clustered(vectors + QUERIES, dimension)
-    queries = last[-QUERIES:]
+    queries = deque(clustered(vectors + QUERIES, dimension), maxlen=1)[0][-QUERIES:]
     with closing(connect()) as db:
         start = time.perf_counter()
         reader = SpaceReader(SPACE)

@@ -142,12 +142,24 @@ def print_rows(found: Sequence[Row]) -> None:
     for part, each in groupby(found, lambda row: row.part):
         part_rows = list(each)
         others = list(part_rows[0].others)
+        if not others:
+            print_table(_by_group(part, part_rows))
+            print()
+            continue
         table = [(part, "figure", "mediaflow", *others, "")]
         for row in part_rows:
             values = (_shown(row, value) for value in (row.ours, *row.others.values()))
             table.append((row.group, row.figure, *values, "WORSE" if loses(row) else ""))
         print_table(table)
         print()
+
+
+def _by_group(part: str, found: Sequence[Row]) -> list[tuple[str, ...]]:
+    """A line for each group with all its figures: where no library stands beside."""
+    table: list[tuple[str, ...]] = [(part, *dict.fromkeys(row.figure for row in found))]
+    for group, each in groupby(found, lambda row: row.group):
+        table.append((group, *(_shown(row, row.ours) for row in each)))
+    return table
 
 
 def _shown(row: Row, value: float) -> str:

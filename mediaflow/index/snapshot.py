@@ -172,7 +172,8 @@ def _inverted(
 def _sample(db: sqlite3.Connection, space: str, count: int, size: int) -> np.ndarray:
     """About `size` vectors spread evenly over the space, in random order."""
     step = max(1, count // size)
-    parts = [values[::step] for _, values in vectors(db, space, 0)]
+    # Copied, or each slice would keep the whole piece that it is a view of.
+    parts = [values[::step].copy() for _, values in vectors(db, space, 0)]
     sample = np.concatenate(parts)
     np.random.default_rng(0).shuffle(sample)
     return sample
@@ -181,12 +182,15 @@ def _sample(db: sqlite3.Connection, space: str, count: int, size: int) -> np.nda
 def _tune(
     db: sqlite3.Connection, space: str, last: int, index: faiss.IndexIVF, queries: np.ndarray
 ) -> tuple[float, int]:
-    """The fewest lists to look into for WANTED_RECALL against exact search, and the recall@10 seen."""
-    truth = _nearest(db, space, last, queries, 10)
+    """The fewest lists to look into for WANTED_RECALL against exact search, and the recall@10 seen.
+
+    The queries are vectors of the space: each finds itself first, which says nothing and is not counted.
+    """
+    truth = _nearest(db, space, last, queries, 11)[:, 1:]
     probes = 4
     while True:
         index.nprobe = probes
-        found = index.search(queries, 10)[1]
+        found = index.search(queries, 11)[1]
         recall = float(np.mean([len(set(a) & set(b)) / len(b) for a, b in zip(found, truth, strict=True)]))
         if recall >= WANTED_RECALL or probes >= index.nlist:
             return recall, probes
