@@ -17,7 +17,7 @@ from mediaflow.search.calibrate import Background
 from mediaflow.search.filters import Eligible, eligible
 from mediaflow.search.fuse import Evidence, fuse, text_evidence
 from mediaflow.search.request import Match, Request, Result, Where
-from mediaflow.search.words import search_names, search_passages
+from mediaflow.search.words import query_words, search_names, search_passages
 from mediaflow.settings import load_settings
 
 if TYPE_CHECKING:
@@ -111,13 +111,14 @@ class Searcher:
     def _text_evidence(self, request: Request) -> list[Evidence]:
         places = request.places()
         found: list[Evidence] = []
+        words = len(query_words(request.text))
         spoken = [SOURCES[place] for place in places if place in ("ocr", "speech")]
         if spoken:
-            found += text_evidence(search_passages(self.db, request.text, spoken))
+            found += text_evidence(search_passages(self.db, request.text, spoken), words)
             space = encoders.text_space(self.settings)
             found += self._in_space(space, self.text_encoder.encode_texts, request, places)
         if "name" in places:
-            found += text_evidence(search_names(self.db, request.text))
+            found += text_evidence(search_names(self.db, request.text), words)
         if "image" in places:
             space = encoders.image_space(self.settings)
             found += self._in_space(space, self.query_encoder.encode_queries, request, ["image"])

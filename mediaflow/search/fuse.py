@@ -11,6 +11,9 @@ from mediaflow.search.words import TextHit
 
 # Half of a query's words is much less than half a hit.
 COVERAGE_POWER = 2
+# One word may stand anywhere by chance, and "a dog" asks for dogs more than for the word; a second
+# and a third that stand there too leave little doubt.
+CHANCE = 0.35
 # A name says less than what is in the file: every picture of a camera is an IMG.
 NAME_TRUST = 0.6
 MOST = 0.99
@@ -25,12 +28,13 @@ class Evidence:
     match: Match
 
 
-def text_evidence(hits: Iterable[TextHit]) -> list[Evidence]:
-    """The evidence of passages and names that hold words of the query."""
+def text_evidence(hits: Iterable[TextHit], words: int) -> list[Evidence]:
+    """The evidence of passages and names that hold some of the query's `words` (how many it has)."""
     evidence = []
+    trust = 1 - CHANCE**words
     for hit in hits:
         where: Where = {"ocr": "ocr", "speech": "speech"}.get(hit.source, "name")  # type: ignore[assignment]
-        score = min(MOST, hit.score**COVERAGE_POWER) * (NAME_TRUST if where == "name" else 1.0)
+        score = hit.score**COVERAGE_POWER * (NAME_TRUST if where == "name" else trust)
         match = Match(where, score, hit.text, hit.start, hit.end, hit.page)
         evidence.append(Evidence(hit.asset, "words", match))
     return evidence
