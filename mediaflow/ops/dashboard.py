@@ -28,7 +28,9 @@ def serve_dashboard(port: int) -> None:
     def only_from_here() -> Response | None:
         # A page of another site could otherwise press the buttons (retry, empty) in this browser.
         origin = request.headers.get("Origin")
-        if request.host not in places or (origin and origin.removeprefix("http://") not in places):
+        foreign = request.host not in places or (origin and origin.removeprefix("http://") not in places)
+        # rq-dashboard requeues on GET too, which a picture's address on another site's page can ask for.
+        if foreign or (request.method == "GET" and request.path.startswith("/requeue/")):
             return Response("mediaflow: this dashboard answers its own pages only.\n", 403)
         return None
 
