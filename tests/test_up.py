@@ -276,17 +276,6 @@ def test_renditions_that_nobody_will_use_do_not_block_new_work(
     until(lambda: installation.states().get("done") == 10, "the other folder is done")
 
 
-def test_the_procfile_starts_what_up_starts() -> None:
-    from mediaflow.ops.processes import planned_workers
-    from mediaflow.settings import load_settings
-
-    lines = dict(line.split(": ", 1) for line in (ROOT / "Procfile").read_text().splitlines() if line)
-    workers = {
-        name: f"mediaflow worker {name}" for name in (p.queue for p in planned_workers(load_settings()))
-    }
-    assert lines == {"queue": "mediaflow up queue"} | workers
-
-
 def test_a_relative_home_is_the_same_for_all_processes(
     colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import sqlite3
 import time
 from pathlib import Path
@@ -9,6 +11,8 @@ from pathlib import Path
 from mediaflow.catalog.database import transaction
 from mediaflow.media.rendition import MANIFEST, Rendition
 from mediaflow.settings import RenditionSettings, home
+
+UNFINISHED_SECONDS = 24 * 3600
 
 
 def rendition_folder(asset: str) -> Path:
@@ -76,3 +80,11 @@ def remove(asset: str, *, thumbnail: bool) -> None:
             file.unlink(missing_ok=True)
     if thumbnail:
         folder.rmdir()
+
+
+def remove_unfinished() -> None:
+    """Remove what processes that were killed have left half made, a day ago or longer."""
+    for folder in (home() / "renditions").glob("*/*.partial-*"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - folder.stat().st_mtime > UNFINISHED_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)

@@ -135,6 +135,7 @@ class Supervisor:
         """Keep renditions and logs within their bounds; what does not work now is tried again later."""
         try:
             keep_logs_short()
+            cache.remove_unfinished()
             with contextlib.closing(open_catalog()) as db:
                 cache.prune(db, load_settings().renditions)
         except (MediaflowError, sqlite3.Error, OSError) as error:
