@@ -133,11 +133,19 @@ def db(home: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
+@pytest.fixture
+def installation(colours: Path) -> Iterator[Installation]:
+    """An installation with the settings of tests/configs, on the embedded queue."""
+    running = Installation(colours)
+    yield running
+    running.end()
+
+
 @pytest.fixture(params=["embedded", "redis"])
-def installation(
+def either(
     request: pytest.FixtureRequest, colours: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Installation]:
-    """An installation with the settings of tests/configs: on the embedded queue, then on Debian's Redis."""
+    """The same, on the embedded queue and then on Debian's Redis."""
     if request.param == "redis":
         from redis import Redis
 

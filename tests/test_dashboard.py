@@ -22,9 +22,9 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def dashboard(installation: Installation) -> Iterator[str]:
+def dashboard(either: Installation) -> Iterator[str]:
     """The address of a dashboard of an installation that is up."""
-    installation.up()
+    either.up()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -73,7 +73,7 @@ def test_jobs_are_readable(dashboard: str) -> None:
 
 @pytest.mark.parametrize("button", ["job/{id}/requeue", "requeue/late"])
 def test_a_job_that_is_retried_from_it_works_and_holds_no_pickle(
-    dashboard: str, installation: Installation, tmp_path: Path, button: str
+    dashboard: str, either: Installation, tmp_path: Path, button: str
 ) -> None:
     paint_many(tmp_path / "pile", 3)
     assert mediaflow("submit", str(tmp_path / "pile"), "--tasks", "late").returncode == 0
@@ -85,7 +85,7 @@ def test_a_job_that_is_retried_from_it_works_and_holds_no_pickle(
         assert not [key for key, value in stored.items() if value.startswith(b"\x80")], "a pickle"
         assert jobs.queue("late", client).get_job_ids() == [id]
     assert answer("submit", str(tmp_path / "pile"), "--tasks", "late", "--wait")["done"] == 3
-    assert len(installation.calls("late")) == 3, "by the job that was retried"
+    assert len(either.calls("late")) == 3, "by the job that was retried"
 
 
 def test_other_sites_pages_cannot_press_its_buttons(dashboard: str) -> None:

@@ -144,9 +144,9 @@ def evil(client: Redis, name: str, **options: object) -> str:
 
 
 def test_a_job_that_names_what_it_must_not_is_refused_and_the_worker_goes_on(
-    installation: Installation, tmp_path: Path
+    either: Installation, tmp_path: Path
 ) -> None:
-    installation.up()
+    either.up()
     trace = tmp_path / "was-run"
     touch = f"touch {trace}"
     with connection.connect() as client:
@@ -234,18 +234,18 @@ def test_work_for_a_model_that_is_no_more_is_not_done_with_another(
 
 
 def test_no_process_is_left_as_a_zombie_and_no_file_is_left_open(
-    installation: Installation, tmp_path: Path
+    either: Installation, tmp_path: Path
 ) -> None:
-    installation.up()
+    either.up()
     for round in range(3):
         paint_many(tmp_path / "pile", 4, "yellow", first=4 * round)  # each kills its child
     answer("submit", str(tmp_path / "pile"), "--wait", status=1)
-    worker = installation.worker("look")
+    worker = either.worker("look")
     states = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] for pid in children(worker)]
     assert "Z" not in states
     assert len(states) <= 1
     for queue in ("prepare", "look", "index"):
-        links = Path(f"/proc/{installation.worker(queue)}/fd").iterdir()
+        links = Path(f"/proc/{either.worker(queue)}/fd").iterdir()
         files = [str(link.readlink()) for link in links if link.is_symlink()]
         assert len(files) < 25, files
         assert not [name for name in files if "catalog.sqlite" in name], "it is closed between jobs"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 import signal
 import subprocess
 import time
@@ -12,8 +14,17 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from mediaflow.errors import UnreachableError
+from mediaflow.ops.lock import lock_path
 from mediaflow.ops.processes import Planned, log_path, planned_workers, start_worker
-from mediaflow.ops.up import STOP_SECONDS, is_up, ready_file, start_detached, stop_processes, stop_running
+from mediaflow.ops.up import (
+    STOP_SECONDS,
+    is_up,
+    ready_file,
+    start_detached,
+    stop_processes,
+    stop_running,
+    to_take_down,
+)
 from mediaflow.queues.connection import connect, outside_url
 from mediaflow.queues.overview import served_queues
 from mediaflow.queues.recovery import live_jobs
@@ -31,14 +42,17 @@ class Serving:
     def __init__(self, tasks: Sequence[str]) -> None:
         self._needed = {"prepare", *tasks, "index"}
         self._connection: Redis | None = None
+        self._local = True  # served by this home's `up`, and not from elsewhere
         self._ours = False
+        self._gate = -1
         self._workers: dict[str, subprocess.Popen[bytes]] = {}
         self._looked = self._well = 0.0
 
     def connect(self) -> Redis:
         """The connection to a queue that is served. Raises UnreachableError when it cannot be had."""
         if self._connection is None:
-            if is_up() is None and not self._served_from_outside():
+            self._local = not self._served_from_outside()
+            if self._local and is_up() is None:
                 self._ours = True
                 start_detached()
             self._connection = connect()
@@ -55,7 +69,7 @@ class Serving:
         if now - self._looked < CHECK_SECONDS:
             return
         self._looked = now
-        if self._ours and is_up() is None:
+        if self._local and is_up() is None:
             raise UnreachableError(
                 f"mediaflow was stopped while this run waited; submit again. See {log_path('up')}."
             )
@@ -69,6 +83,10 @@ class Serving:
             raise UnreachableError(trouble)
 
     def __enter__(self) -> Serving:
+        gate = lock_path("waiting")
+        gate.parent.mkdir(parents=True, exist_ok=True)
+        self._gate = os.open(gate, os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(self._gate, fcntl.LOCK_SH)  # waits while another is taking everything down
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -76,11 +94,26 @@ class Serving:
         before = [
             (number, signal.signal(number, signal.SIG_IGN)) for number in (signal.SIGTERM, signal.SIGINT)
         ]
-        stop_processes(self._workers.values(), STOP_SECONDS)
-        if self._ours:
-            stop_running()
-        for number, handler in before:
-            signal.signal(number, handler)
+        try:
+            stop_processes(self._workers.values(), STOP_SECONDS)
+            if self._ours:
+                to_take_down().touch()
+            self._take_down()
+        finally:
+            os.close(self._gate)
+            for number, handler in before:
+                signal.signal(number, handler)
+
+    def _take_down(self) -> None:
+        """Stop the `up` that one of those who wait has started, when this is the last of them."""
+        if not to_take_down().exists():
+            return
+        try:
+            fcntl.flock(self._gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        to_take_down().unlink(missing_ok=True)
+        stop_running()
 
     def _served_from_outside(self) -> bool:
         return outside_url() is not None and self._needed <= served_queues(connect())

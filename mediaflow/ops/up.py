@@ -77,7 +77,8 @@ class Supervisor:
                 raise UsageError(f"mediaflow is up already (pid {lock.holder}). `mediaflow down` stops it.")
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, self._request_stop)
-            ready_file().unlink(missing_ok=True)  # of one that was killed
+            for left in (ready_file(), to_take_down()):  # by one that was killed
+                left.unlink(missing_ok=True)
             open_catalog().close()
             try:
                 self._start_all()
@@ -196,6 +197,11 @@ def stop_processes(processes: Iterable[subprocess.Popen[bytes]], seconds: float)
 def ready_file() -> Path:
     """Exists while everything is up."""
     return home() / "run" / "ready"
+
+
+def to_take_down() -> Path:
+    """Exists while an `up` runs that is to be stopped when nobody waits for its work any more."""
+    return home() / "run" / "take-down"
 
 
 def is_up() -> int | None:

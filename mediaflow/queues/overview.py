@@ -11,6 +11,7 @@ from rq.registry import StartedJobRegistry
 from rq.worker import Worker
 
 from mediaflow.queues.jobs import AllowedJob, queue
+from mediaflow.queues.recovery import lives
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,9 @@ class WorkerState:
 
 
 def workers(connection: Redis) -> list[WorkerState]:
-    """The workers whose heartbeats have not run out, by name."""
+    """The workers that live, by name."""
     found = []
-    for worker in Worker.all(connection=connection):
+    for worker in filter(lives, Worker.all(connection=connection)):
         names = worker.queue_names()
         state = worker.get_state()
         found.append(

@@ -44,7 +44,7 @@ def reclaim(connection: Redis, names: Iterable[str]) -> int:
     A worker is no more when its heartbeat has run out, or when it was a process of this machine
     that does not exist any more. RQ would find out too, after minutes.
     """
-    alive = {worker.name for worker in Worker.all(connection=connection) if _lives(worker)}
+    alive = {worker.name for worker in Worker.all(connection=connection) if lives(worker)}
     return sum(_reclaim_in(connection, name, alive) for name in names)
 
 
@@ -81,7 +81,8 @@ def _put_back(connection: Redis, into: Queue, job: Job) -> None:
         pipeline.execute()
 
 
-def _lives(worker: BaseWorker) -> bool:
+def lives(worker: BaseWorker) -> bool:
+    """Whether a worker that Redis lists is still there: it lists the dead until their heartbeat runs out."""
     if worker.hostname != socket.gethostname() or not worker.pid:
         return True  # its heartbeat has not run out, or Redis would not list it
     return runs(worker.pid)
