@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from mediaflow.catalog import assets, findings, locations, runs, work
-from mediaflow.catalog.database import transaction
+from mediaflow.catalog.database import connect, transaction
 from mediaflow.catalog.locations import Candidate
 from tests.installation import answer, mediaflow, paint
 
@@ -29,10 +29,10 @@ ODD = [
 
 
 @pytest.fixture
-def known(colours: Path, tmp_path: Path, db: sqlite3.Connection) -> Path:
+def known(colours: Path, tmp_path: Path) -> Path:
     """A folder with files of odd names that were analysed, the first of which failed."""
     folder = os.fsencode(tmp_path / "pile")
-    with transaction(db):
+    with closing(connect()) as db, transaction(db):
         run = runs.begin(db, "default", [folder], ["look"])
         for number, name in enumerate(ODD):
             [id] = locations.enqueue(db, "default", run, "job", [Candidate(folder, name, 10, 1, None)])
@@ -125,6 +125,18 @@ def test_a_damaged_catalog_is_said_and_not_shown_as_a_traceback(colours: Path) -
         assert done.returncode == 3, command
         assert "catalog.sqlite" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_a_catalog_that_breaks_while_it_is_read_is_said_too(known: Path, colours: Path) -> None:
+    with closing(connect()) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    path = colours / "catalog.sqlite"
+    page = 4096
+    path.write_bytes(path.read_bytes()[:page] + os.urandom(path.stat().st_size - page))
+    done = mediaflow("failures")
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
 
 
 def test_odd_names_come_back_byte_by_byte_in_json(known: Path) -> None:

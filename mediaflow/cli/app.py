@@ -54,3 +54,10 @@ def main() -> None:
         # The reader went away, as `| head` does. Nothing more can be written, also not at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except Exception as error:
+        # A library's error that nobody foresaw, as a disk that fails while the catalog is read.
+        if os.environ.get("MEDIAFLOW_DEBUG"):
+            raise
+        said = " ".join(str(error).split()) or "no reason given"
+        print(f"mediaflow: {type(error).__name__}: {said} (mediaflow --debug says where)", file=sys.stderr)
+        sys.exit(MediaflowError.exit_status)
