@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +64,20 @@ def _places() -> dict[str, str]:
         "MEDIAFLOW_MODELS": str(models_home()),
         "MEDIAFLOW_CONFIGS": str(configs().absolute()),
     }
+
+
+def stop_processes(processes: Iterable[subprocess.Popen[bytes]], seconds: float) -> None:
+    """Ask processes to end, and kill those that have not after `seconds`."""
+    alive = [process for process in processes if process.poll() is None]
+    for process in alive:
+        process.terminate()
+    deadline = time.monotonic() + seconds
+    for process in alive:
+        try:
+            process.wait(max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def log_path(name: str) -> Path:

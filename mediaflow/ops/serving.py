@@ -15,13 +15,12 @@ from redis.exceptions import RedisError
 
 from mediaflow.errors import UnreachableError
 from mediaflow.ops.lock import lock_path
-from mediaflow.ops.processes import Planned, log_path, planned_workers, start_worker
+from mediaflow.ops.processes import Planned, log_path, planned_workers, start_worker, stop_processes
 from mediaflow.ops.up import (
     STOP_SECONDS,
     is_up,
     ready_file,
     start_detached,
-    stop_processes,
     stop_running,
     to_take_down,
 )

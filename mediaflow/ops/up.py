@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -28,6 +28,7 @@ from mediaflow.ops.processes import (
     needs_queue,
     planned_workers,
     start_worker,
+    stop_processes,
 )
 from mediaflow.queues import embedded
 from mediaflow.queues.connection import connect
@@ -157,7 +158,12 @@ class Supervisor:
             running.pause = min(running.pause * 2, LONGEST_PAUSE)
             return True
         if now >= running.start_again:
-            running.process, running.started, running.start_again = start_worker(running.planned), now, None
+            try:
+                running.process, running.started = start_worker(running.planned), now
+                running.start_again = None
+            except OSError as error:  # no memory, no disk: it may pass
+                self._say(f"{running.planned.name}: cannot be started ({error})")
+                running.start_again = now + LONGEST_PAUSE
         return False
 
     def _reclaim(self, connection: Redis | Callable[[], Redis]) -> None:
@@ -178,20 +184,6 @@ class Supervisor:
         if self._server is not None:
             embedded.stop(self._server)
         self._say("stopped")
-
-
-def stop_processes(processes: Iterable[subprocess.Popen[bytes]], seconds: float) -> None:
-    """Ask processes to end, and kill those that have not after `seconds`."""
-    alive = [process for process in processes if process.poll() is None]
-    for process in alive:
-        process.terminate()
-    deadline = time.monotonic() + seconds
-    for process in alive:
-        try:
-            process.wait(max(0.1, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def ready_file() -> Path:
