@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -37,20 +38,23 @@ def pile(tmp_path: Path) -> Path:
     return tmp_path / "pile"
 
 
-@pytest.fixture
-def nobody(tmp_path: Path, pile: Path, home: Path, db: sqlite3.Connection) -> Iterator[None]:
-    """The rights of an ordinary user, also where the tests run as root."""
+@contextmanager
+def as_nobody(*folders: Path) -> Iterator[None]:
+    """Have the rights of an ordinary user who owns these folders, also where the tests run as root."""
     if os.geteuid() != 0:
         yield
         return
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.stat().st_mode & 0o077 == 0:
-            folder.chmod(0o755)
-    for path in (pile, *pile.rglob("*"), home, *home.rglob("*")):
-        os.chown(path, NOBODY, NOBODY)
+    for folder in folders:
+        for above in folder.parents:
+            if above.stat().st_mode & 0o077 == 0:
+                above.chmod(0o755)
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, NOBODY, NOBODY)
     os.seteuid(NOBODY)
-    yield
-    os.seteuid(0)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 def run(
@@ -179,14 +183,15 @@ def test_what_is_excluded_is_not_gone(db: sqlite3.Connection, client: Redis, pil
 
 
 def test_what_cannot_be_read_is_not_gone(
-    db: sqlite3.Connection, client: Redis, pile: Path, nobody: None
+    db: sqlite3.Connection, client: Redis, pile: Path, home: Path
 ) -> None:
     paint(pile / "below" / "deep" / "x.png", seed=50)
     run(db, client, pile)
     finish(db, client)
     (pile / "below").chmod(0)
     try:
-        count = run(db, client, pile)
+        with as_nobody(pile, home):
+            count = run(db, client, pile)
     finally:
         (pile / "below").chmod(0o755)
     assert (count.files, count.gone) == (8, 0)
