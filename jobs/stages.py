@@ -14,18 +14,19 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Generator, Sequence
 from contextlib import closing
-from typing import Any, Protocol
+from threading import Thread
+from typing import Any
 
 import numpy as np
 from redis import Redis
 
+from jobs.bench import Bench, Item, Result
 from jobs.task import find_task
-from jobs.wanted import Item, Wanted, models_of
+from jobs.wanted import Wanted, models_of
 from mediaflow.catalog import assets, findings, locations, passages, work
 from mediaflow.catalog.database import connect, savepoint, transaction
-from mediaflow.errors import FindingError, ModelError
+from mediaflow.errors import FindingError, MediaflowError, ModelError
 from mediaflow.index.snapshot import follow
 from mediaflow.media import cache
 from mediaflow.models.identity import embed_text_model, task_model
@@ -34,22 +35,7 @@ from mediaflow.queues.overview import served_queues
 from mediaflow.queues.recovery import STORE_MARK, live_jobs, store_id
 from mediaflow.settings import load_settings
 
-Result = dict[str, Any]
-
 log = logging.getLogger("mediaflow.stages")
-
-
-class Bench(Protocol):
-    """What a worker gives to the stage it runs."""
-
-    connection: Redis
-    job: str
-
-    def work(self, items: Sequence[Item]) -> Generator[tuple[int, Result], None, None]:
-        """Results by index as they come, to be closed; ends early when the worker is to stop."""
-
-    def wait(self, seconds: float) -> bool:
-        """Wait with heartbeats; False when the worker is to stop."""
 
 
 # --- prepare ----------------------------------------------------------------------------------
@@ -195,11 +181,22 @@ def store(bench: Bench, run: int, task: str, model: str, results: list[Result]) 
                 else:
                     work.finish(db, asset["id"], task, model)
         wanted.enqueue_all()
-        try:
+    # Beside the heartbeats: a large index takes minutes.
+    building = Thread(target=_follow)
+    building.start()
+    while building.is_alive():
+        building.join(0.5)
+        if building.is_alive() and not bench.wait(0.2):
+            building.join()
+
+
+def _follow() -> None:
+    try:
+        with closing(connect()) as db:
             follow(db, load_settings().index.snapshot_every)
-        except (OSError, RuntimeError) as error:
-            # The catalog has the vectors; the next snapshot will have them too.
-            log.warning("The search index could not follow: %s", error)
+    except (OSError, RuntimeError, sqlite3.Error, MediaflowError) as error:
+        # The catalog has the vectors; the next snapshot will have them too.
+        log.warning("The search index could not follow: %s", error)
 
 
 def _refusal(task: str, error: Exception) -> str:

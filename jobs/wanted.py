@@ -6,10 +6,10 @@ import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from redis import Redis
 
+from jobs.bench import Item
 from mediaflow.catalog import work
 from mediaflow.catalog.passages import SOURCES
 from mediaflow.models.identity import embed_text_model, task_model
@@ -17,7 +17,6 @@ from mediaflow.queues.jobs import ANALYSE, NewJob, enqueue, job_id
 from mediaflow.queues.recovery import live_jobs
 from mediaflow.settings import load_settings
 
-Item = dict[str, Any]
 # What is known of the queues is not asked for again within this time.
 FRESH_SECONDS = 2.0
 

@@ -44,7 +44,7 @@ class NoDeathPenalty(BaseDeathPenalty):
 
 
 class WorkerBench:
-    """What a stage needs of the worker that runs it (see `jobs.stages.Bench`)."""
+    """What a stage needs of the worker that runs it (see `jobs.bench.Bench`)."""
 
     def __init__(
         self, queue: str, connection: Redis, tick: Callable[[], None], stopping: Callable[[], bool]
