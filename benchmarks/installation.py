@@ -109,7 +109,12 @@ def run(
         process = subprocess.Popen(
             command, env=dict(environment), stdin=given, stdout=out, stderr=err, cwd=PROJECT
         )
-        _, status, usage = os.wait4(process.pid, 0)
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:  # Ctrl-C: it must not go on alone
+            process.terminate()
+            process.wait()
+            raise
         seconds = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
