@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -35,7 +36,7 @@ class Finding:
     vectors: tuple[Vector, ...] = field(default=())
 
 
-class Task:
+class Task(ABC):
     """One kind of analysis. Subclass, set the class variables, register with `@register`.
 
     `load` is called once per process, before the first batch, and never in the command line.
@@ -52,12 +53,12 @@ class Task:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
 
-    def load(self) -> None:
+    def load(self) -> None:  # noqa: B027 - a task may have nothing to load
         """Load the models; called once, in the process that will analyse."""
 
+    @abstractmethod
     def analyse(self, batch: Sequence[Rendition]) -> list[Finding]:
         """One finding for each rendition of the batch, in order."""
-        raise NotImplementedError
 
 
 _registered: dict[str, type[Task]] = {}
