@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from mediaflow.errors import UnreachableError
 from mediaflow.lifeline import runs
 from mediaflow.media import cache
 from mediaflow.ops import processes
 from mediaflow.ops.processes import keep_logs_short, log_path, planned_workers
+from mediaflow.queues.connection import connect
+from mediaflow.queues.overview import served_queues
 from mediaflow.settings import load_settings
-from tests.installation import ROOT, until
+from tests.installation import ROOT, Installation, until
 
 
 def test_the_procfile_starts_what_up_starts() -> None:
@@ -85,3 +90,31 @@ def test_a_zombie_does_not_run() -> None:
     process = subprocess.Popen([sys.executable, "-c", ""])
     until(lambda: not runs(process.pid), "it has ended, though nobody asked how", 10)
     process.wait()
+
+
+@pytest.mark.slow
+def test_the_procfile_runs_under_honcho_and_stops_in_order(home: Path) -> None:
+    programs = os.path.dirname(sys.executable)
+    environment = os.environ | {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+    log = home.parent / "honcho.log"
+    with log.open("wb") as output:
+        honcho = subprocess.Popen(
+            [f"{programs}/honcho", "start"], stdout=output, stderr=output, cwd=ROOT, env=environment
+        )
+    try:
+        queues = {planned.queue for planned in planned_workers(load_settings())}
+
+        def served() -> bool:
+            with suppress(UnreachableError):
+                return served_queues(connect()) == queues
+            return False
+
+        until(served, "all workers of the Procfile are there")
+    finally:
+        honcho.send_signal(signal.SIGINT)
+        honcho.wait(30)
+
+    said = log.read_text()
+    assert "Traceback" not in said
+    assert "SIGKILL" not in said
+    assert not Installation(home).pids()

@@ -14,6 +14,9 @@ from mediaflow.lifeline import end_with_parent
 from mediaflow.queues.connection import connect
 from mediaflow.settings import load_settings
 
+# A Procfile starts everything at once: the queue takes a moment to be there.
+QUEUE_SECONDS = 20
+
 
 def main(queue: str) -> int:
     """Run a worker for `queue`; returns the exit status."""
@@ -24,7 +27,7 @@ def main(queue: str) -> int:
         known = [*load_settings().tasks, "prepare", "index"]
         if queue not in known:
             raise UsageError(f"There is no queue {queue!r}. Queues are: {', '.join(known)}.")
-        connection = connect()
+        connection = connect(patience=QUEUE_SECONDS)
     except MediaflowError as error:
         print(error, file=sys.stderr)
         return error.exit_status

@@ -32,10 +32,13 @@ from mediaflow.ops.processes import (
 )
 from mediaflow.queues import embedded
 from mediaflow.queues.connection import connect
+from mediaflow.queues.overview import served_queues
 from mediaflow.queues.recovery import reclaim
 from mediaflow.settings import home, load_settings
 
 STOP_SECONDS = 20
+# Less than the 5 seconds after which honcho kills what it has told to stop.
+PROCFILE_SECONDS = 4.5
 RECLAIM_SECONDS = 15
 TIDY_SECONDS = 600
 # A worker that ends at once, again and again, is started ever more seldom.
@@ -62,7 +65,6 @@ class Supervisor:
     """
 
     say: Callable[[str], None]
-    extra: tuple[Planned, ...] = ()
     queue_only: bool = False
     _stop: bool = field(default=False, init=False)
     _server: subprocess.Popen[bytes] | None = field(default=None, init=False)
@@ -103,7 +105,7 @@ class Supervisor:
         self._reclaim(connection)
         if self.queue_only:
             return
-        for planned in (*planned_workers(load_settings()), *self.extra):
+        for planned in planned_workers(load_settings()):
             if self._stop:
                 return
             self._running.append(_Running(planned, start_worker(planned), time.monotonic()))
@@ -181,9 +183,18 @@ class Supervisor:
         self._say("stopping: workers finish the file in hand and give back the rest")
         processes = [running.process for running in self._running]
         stop_processes(processes, STOP_SECONDS)
+        if self.queue_only:
+            self._outlast_workers()
         if self._server is not None:
             embedded.stop(self._server)
         self._say("stopped")
+
+    def _outlast_workers(self) -> None:
+        """Let the workers of a Procfile, which are told to stop at the same moment, give back their jobs."""
+        deadline = time.monotonic() + PROCFILE_SECONDS
+        with contextlib.suppress(RedisError, UnreachableError), contextlib.closing(connect()) as connection:
+            while served_queues(connection) and time.monotonic() < deadline:
+                time.sleep(0.1)
 
 
 def ready_file() -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -66,11 +67,22 @@ def open_connection(url: str) -> Redis:
         raise UsageError(f"MEDIAFLOW_REDIS_URL is not a Redis URL: {error}") from None
 
 
-def connect() -> Redis:
-    """A client whose server has answered and is new enough.
+def connect(patience: float = 0) -> Redis:
+    """A client whose server has answered and is new enough; waits for it up to `patience` seconds.
 
     Raises UnreachableError when it does not answer, saying what to start.
     """
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return _connect()
+        except UnreachableError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.2)
+
+
+def _connect() -> Redis:
     url = redis_url()
     if url is None:
         raise UnreachableError(NOT_RUNNING)
