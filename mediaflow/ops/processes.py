@@ -14,7 +14,6 @@ from pathlib import Path
 from mediaflow.queues.connection import outside_url
 from mediaflow.settings import Settings, configs, home, models_home
 
-QUEUE = "queue"
 LOG_LIMIT = 5_000_000
 
 

@@ -59,12 +59,8 @@ class Searcher:
         else:
             raise UsageError("Ask for something: words, --image FILE or --like PATH.")
         passed = eligible(self.db, (piece.asset for piece in evidence), request)
-        return [
-            _result(passed[asset], score, matches)
-            for asset, score, matches in fuse(piece for piece in evidence if piece.asset in passed)[
-                : request.limit
-            ]
-        ]
+        ranked = fuse(piece for piece in evidence if piece.asset in passed)[: request.limit]
+        return [_result(passed[asset], score, matches) for asset, score, matches in ranked]
 
     def nearest(
         self, space: str, query: np.ndarray, request: Request, where: Iterable[Where]
@@ -116,12 +112,16 @@ class Searcher:
         if spoken:
             found += text_evidence(search_passages(self.db, request.text, spoken), words)
             space = encoders.text_space(self.settings)
-            found += self._in_space(space, self.text_encoder.encode_texts, request, places)
+            found += self._in_space(
+                space, lambda texts: self.text_encoder.encode_texts(texts), request, places
+            )
         if "name" in places:
             found += text_evidence(search_names(self.db, request.text), words)
         if "image" in places:
             space = encoders.image_space(self.settings)
-            found += self._in_space(space, self.query_encoder.encode_queries, request, ["image"])
+            found += self._in_space(
+                space, lambda texts: self.query_encoder.encode_queries(texts), request, ["image"]
+            )
         return found
 
     def _in_space(
