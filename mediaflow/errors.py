@@ -27,6 +27,10 @@ class CatalogError(MediaflowError):
     """The catalog cannot be opened, read or written."""
 
 
+class StorageError(MediaflowError):
+    """A disk refuses to be written: full, read-only or failing. It says nothing about any file."""
+
+
 class ModelError(MediaflowError):
     """A model's files are missing, cannot be fetched, or are not what their SHA-256 says."""
 

@@ -142,4 +142,14 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE identity (catalog TEXT NOT NULL);
     INSERT INTO identity (catalog) VALUES (lower(hex(randomblob(16))));
     """,
+    """
+    -- When what failed is tried again by itself; null when it is given up.
+    ALTER TABLE work ADD COLUMN due REAL;
+    ALTER TABLE locations ADD COLUMN due REAL;
+    UPDATE work SET due = 0 WHERE state = 'failed' AND NOT permanent AND attempts < 3;
+    UPDATE locations SET due = 0 WHERE state = 'failed' AND NOT permanent AND attempts < 3;
+    -- How many bytes of `folder` are the root that was submitted: below it no link is followed.
+    -- 0 where that is not known; then the folder itself is the root.
+    ALTER TABLE locations ADD COLUMN root INTEGER NOT NULL DEFAULT 0;
+    """,
 )
