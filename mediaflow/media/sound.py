@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import av
 
 RATE = 16_000
+_LOWEST_RATE = 1000  # samples a second; less is no sound, but a header that makes hours of a few bytes
 _SMALLEST_GAP = 0.2  # seconds; less is how clocks differ
 _BLOCK = RATE * 10
 
@@ -59,6 +60,9 @@ class Sound:
     def _take(self, frame: av.AudioFrame) -> None:
         import av
 
+        if frame.sample_rate < _LOWEST_RATE:
+            self.errors += 1
+            return
         shape = (frame.format.name, frame.layout.name, frame.sample_rate)
         if shape != self._shape:  # a stream may change its form half-way
             if self._shape:
