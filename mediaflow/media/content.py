@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from typing import BinaryIO
 
@@ -64,6 +65,8 @@ def hash_of(file: BinaryIO) -> str:
 
 def unreadable(error: OSError) -> MediaError:
     """The failure to read an original, which may well work another time."""
+    if error.errno in (errno.EINVAL, errno.EOVERFLOW):  # the answer to seeking where no file can have a byte
+        return MediaError("a damaged file: it points to places outside itself")
     return MediaError(f"the file cannot be read: {error.strerror or error}", permanent=False)
 
 

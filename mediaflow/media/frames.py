@@ -118,9 +118,15 @@ class Frames:
             self.errors += 1
             return
         for frame in frames:
-            if not frame.is_corrupt or not self.decoded:
-                self.decoded += 1
-                yield from self._look(frame)
+            if frame.is_corrupt and self.decoded:
+                continue
+            try:
+                stills = list(self._look(frame))
+            except (av.FFmpegError, ValueError):  # its form changed to one that cannot be shown
+                self.errors += 1
+                continue
+            self.decoded += 1
+            yield from stills
 
     def _look(self, frame: av.VideoFrame) -> Iterator[Still]:
         # Frames that a decoder held back to the end have lost their time base, but not their time stamp.

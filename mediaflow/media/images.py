@@ -19,7 +19,9 @@ from mediaflow.media.tiff import page_count
 if TYPE_CHECKING:
     from PIL import Image
 
-MAX_PIXELS = 210_000_000  # a 200-megapixel phone photo passes; decoded, it takes up to 1.9 GB
+MAX_PIXELS = 210_000_000  # a 200-megapixel phone photo passes; decoded, it takes up to 1.4 GB
+MAX_BYTES = 2_000_000_000
+_COSTS = {"WEBP": 16, "AVIF": 13, "HEIF": 10}  # bytes a pixel of decoders that hold several copies
 ALL_PIXELS = 10 * MAX_PIXELS  # of all pages of a file together
 _FRAMES_A_PAGE = 4  # a scan may hold thumbnails and the like between its pages
 # What Pillow's plugins let through when a file is damaged, besides errors of reading it.
@@ -102,9 +104,10 @@ def encode(image: Image.Image, form: str, quality: int) -> bytes:
 
 
 def _check_size(image: Image.Image) -> None:
-    if image.width * image.height > MAX_PIXELS:
+    most = min(MAX_PIXELS, MAX_BYTES // _COSTS.get(image.format or "", 1))
+    if image.width * image.height > most:
         raise MediaError(
-            f"the image claims {image.width} × {image.height} pixels, more than the {MAX_PIXELS / 1e6:.0f} "
+            f"the image claims {image.width} × {image.height} pixels, more than the {most / 1e6:.0f} "
             "million that are read"
         )
 
@@ -178,5 +181,7 @@ def _damaged(name: str | None, error: Exception) -> MediaError:
 
 def _say(error: Exception) -> str:
     text = str(error).lower()
+    if "decompressed data too large" in text or "too much memory used in text" in text:
+        return "what is packed beside the picture unpacks to more than is read"
     short = "truncated" in text or "eof" in text or "not enough" in text or isinstance(error, EOFError)
     return "it is cut short" if short else "it cannot be decoded"

@@ -71,7 +71,7 @@ def _eight_bit(image: Image.Image, low: float, high: float) -> Image.Image:
     values = np.asarray(image)
     if image.mode == "F":
         low, high = (each if math.isfinite(each) else 0.0 for each in (low, high))
-        shown = (np.nan_to_num(values) - low) * (255.0 / max(high - low, 1e-9))
+        shown = (np.nan_to_num(values).clip(low, high) - low) * (255.0 / max(high - low, 1e-9))
         return Image.fromarray(shown.clip(0, 255).astype(np.uint8))
     depth = next((bits for bits in (8, 10, 12, 14, 16) if high < 1 << bits), 31)
     return Image.fromarray((values.clip(min=0) >> (depth - 8)).astype(np.uint8))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -50,7 +51,8 @@ def render(file: BinaryIO, folder: Path, settings: Settings, asset: str) -> Rend
         partial.mkdir(parents=True)
     try:
         try:
-            rendition = _make(file, asset, partial, settings)
+            with _quiet():
+                rendition = _make(file, asset, partial, settings)
         except OSError as error:  # what could not be written is a StorageError
             raise unreadable(error) from None
         if state(file) != before:
@@ -60,6 +62,19 @@ def render(file: BinaryIO, folder: Path, settings: Settings, asset: str) -> Rend
             return _publish(rendition, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing on standard error from here: decoders write there a line for each damaged row of a scan."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _make(file: BinaryIO, asset: str, folder: Path, settings: Settings) -> Rendition:

@@ -79,7 +79,7 @@ def open_recording(file: BinaryIO, threads: int) -> Recording | None:
     videos = [stream for stream in container.streams.video if _is_moving(stream)]
     video = next(iter(videos), None)
     best = container.streams.best("audio")
-    audio = best if isinstance(best, av.AudioStream) else None
+    audio = best if isinstance(best, av.AudioStream) and best.codec_context else None
     for stream in (video, audio):
         if stream is not None:
             stream.codec_context.options = dict(_LIMITS)
@@ -199,6 +199,8 @@ def _taken(metadata: dict[str, str]) -> str | None:
 def _is_moving(stream: av.VideoStream) -> bool:
     from av.stream import Disposition
 
+    if stream.codec_context is None:  # no decoder knows it
+        return False
     return not stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails)
 
 

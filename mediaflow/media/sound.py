@@ -52,7 +52,7 @@ class Sound:
 
     def close(self) -> None:
         """Finish the file; call it once, also after an error."""
-        self._write_frames(self._resampler.resample(None) if self._shape else [])
+        self._write_frames(self._resampled(None))
         for packet in self._encoder.encode(None):
             self._output.mux(packet)
         self._output.close()
@@ -65,14 +65,26 @@ class Sound:
             return
         shape = (frame.format.name, frame.layout.name, frame.sample_rate)
         if shape != self._shape:  # a stream may change its form half-way
-            if self._shape:
-                self._write_frames(self._resampler.resample(None))
+            self._write_frames(self._resampled(None))
             self._resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
             self._shape = shape
         if frame.pts is not None and self.stream.time_base:
             self._fill_to(float(frame.pts * self.stream.time_base) - self.start)
         frame.pts = None
-        self._write_frames(self._resampler.resample(frame))
+        self._write_frames(self._resampled(frame))
+
+    def _resampled(self, frame: av.AudioFrame | None) -> list[av.AudioFrame]:
+        """What comes out of the resampler; nothing where a damaged frame is of a form that it cannot take."""
+        import av
+
+        if self._shape is None:
+            return []
+        try:
+            return self._resampler.resample(frame)
+        except (av.FFmpegError, ValueError):
+            self.errors += 1
+            self._shape = None
+            return []
 
     def _fill_to(self, time: float) -> None:
         """Silence up to `time`, unless the stream's clock is plainly wrong."""
