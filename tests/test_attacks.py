@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import re
 import struct
@@ -17,7 +18,7 @@ import pytest
 from PIL import Image
 
 from mediaflow.errors import MediaError
-from mediaflow.media import images
+from mediaflow.media import content, images
 from mediaflow.media.prepare import make_rendition
 from mediaflow.media.rendition import Rendition
 from mediaflow.media.tiff import MOST_COUNTED, page_count
@@ -212,11 +213,37 @@ def test_silence_is_written_up_to_the_longest_recording_and_no_further(tmp_path:
     assert sound_of(rendition) < 70
 
 
+def test_a_clock_that_asks_for_half_a_day_of_silence_is_not_believed(tmp_path: Path) -> None:
+    path = attacks.film_with_times(tmp_path / "film.mkv", [0, 40_000], sound_until=40_000)
+    started = time.monotonic()
+    assert sound_of(render(path)) < 10
+    assert time.monotonic() - started < 5
+
+
 def test_sound_of_a_rate_that_nobody_hears_is_no_sound(tmp_path: Path) -> None:
     started = time.monotonic()
     with pytest.raises(MediaError, match="no sound in it can be decoded"):
         render(write(tmp_path, "slow.wav", attacks.wav(rate=1, seconds=60)))
     assert time.monotonic() - started < 10
+
+
+def test_sound_that_no_decoder_knows_is_neither_picture_nor_sound(tmp_path: Path) -> None:
+    data = bytearray(attacks.wav())
+    data[20:22] = b"\x34\x12"  # the number of its codec
+    with pytest.raises(MediaError, match="neither picture nor sound"):
+        render(write(tmp_path, "odd.wav", bytes(data)))
+
+
+def test_sound_of_more_channels_than_can_be_mixed_is_a_damaged_file(tmp_path: Path) -> None:
+    data = bytearray(attacks.wav())
+    data[22:24], data[32:34] = struct.pack("<H", 200), struct.pack("<H", 400)  # channels, bytes of a sample
+    with pytest.raises(MediaError, match="no sound in it can be decoded"):
+        render(write(tmp_path, "many.wav", bytes(data)))
+
+
+def test_a_file_that_points_outside_itself_is_damaged_for_good() -> None:
+    assert content.unreadable(OSError(errno.EINVAL, "Invalid argument")).permanent
+    assert not content.unreadable(OSError(errno.EIO, "Input/output error")).permanent
 
 
 def test_a_film_of_more_frames_than_can_be_shown_is_cut(tmp_path: Path) -> None:

@@ -174,6 +174,12 @@ def test_the_root_of_a_submit_goes_with_its_files(installation: Installation, ro
     rows = installation.ask("SELECT CAST(folder AS TEXT), CAST(name AS TEXT), root FROM locations")
     assert {f"{folder}/{name}"[:root] for folder, name, root in rows} == set(asked)
 
+    # What lacks a task is enqueued without a walk of its folder, and keeps its root.
+    assert answer("submit", *asked, "--tasks", "look,late", "--wait")["done"] == 2
+    assert set(installation.ask("SELECT folder || '/' || name, root FROM locations")) == {
+        (f"{folder}/{name}", root) for folder, name, root in rows
+    }
+
     # After the walk a folder becomes a link: what is tried again knows the root still.
     installation.up()
     good.write_bytes(b"no picture any more")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 RATE = 16_000
 _LOWEST_RATE = 1000  # samples a second; less is no sound, but a header that makes hours of a few bytes
 _SMALLEST_GAP = 0.2  # seconds; less is how clocks differ
+_MOST_SILENCE = 4 * 3600 * RATE  # samples of it in all; a clock that asks for more is wrong
 _BLOCK = RATE * 10
 
 
@@ -27,7 +28,7 @@ class Sound:
 
         self.stream, self.start = stream, start
         self.longest = longest
-        self.samples = 0
+        self.samples = self.silent = 0
         self.errors = 0
         self._resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
         self._shape: tuple[Any, ...] | None = None
@@ -92,6 +93,9 @@ class Sound:
         if gap < _SMALLEST_GAP or self.longest is None or time > self.longest:
             return
         missing = round(gap * RATE)
+        if self.silent + missing > _MOST_SILENCE:
+            return
+        self.silent += missing
         while missing > 0:
             self._encode(np.zeros((1, min(missing, _BLOCK)), np.int16))
             missing -= _BLOCK
