@@ -30,7 +30,7 @@ def root(tmp_path: Path) -> Path:
 
 def read(path: Path | bytes, root: Path | None) -> bytes:
     with open_original(os.fsencode(path), os.fsencode(root) if root else None) as file:
-        return file.read()
+        return file.read(100)  # a device may never end
 
 
 def test_a_file_below_its_root_is_opened(root: Path) -> None:

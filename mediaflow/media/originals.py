@@ -45,9 +45,9 @@ def _below(path: bytes, root: bytes) -> list[bytes]:
     """The names that lead from `root` to `path`; none where they are the same."""
     if path == root:
         return []
-    inside = root.rstrip(b"/") + b"/"
-    names = path.removeprefix(inside).split(b"/")
-    if not path.startswith(inside) or {b"", b".", b".."} & set(names):
+    # Of a path beside the root the first name is empty: it is absolute.
+    names = path.removeprefix(root.rstrip(b"/") + b"/").split(b"/")
+    if {b"", b".", b".."} & set(names):
         raise MediaError("its path leads out of the folder that was submitted")
     return names
 
