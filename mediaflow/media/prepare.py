@@ -136,7 +136,8 @@ def _make_recording(
         frames = Frames(recording.video, recording.start, every, closest, limits.pixels)
     with closing(Output(folder / "sound.flac")) as output:
         if recording.audio:
-            sound = Sound(recording.audio, output, recording.start, seconds + 1 if seconds else None)
+            longest = recording.seconds and recording.seconds + 1
+            sound = Sound(recording.audio, output, recording.start, longest)
         patience = settings.prepare.seconds * _SHARE
         end = recordings.read_recording(recording, sound, frames, keep, most, patience)
         if sound:
