@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from PIL import Image
 
 from mediaflow.errors import StorageError
 from mediaflow.media.prepare import make_rendition
+from mediaflow.media.storage import Output
 from mediaflow.settings import load_settings
 from tests import attacks
 from tests.conftest import missing
@@ -69,6 +71,14 @@ def test_the_last_bytes_of_a_rendition_that_do_not_fit_are_a_storage_error(
     path.write_bytes(attacks.wav(seconds=0.5))
     with pytest.raises(StorageError, match="No space left"):
         make_rendition(str(path), small / "renditions" / "ab" / "abc", load_settings())
+
+
+def test_what_an_encoder_was_refused_and_kept_to_itself_comes_out_at_the_end(small: Path) -> None:
+    output = Output(small / "sound.flac")
+    with contextlib.suppress(StorageError):
+        output.write(bytes(200_000))
+    with pytest.raises(StorageError, match="No space left"):
+        output.close()
 
 
 def test_a_disk_that_is_read_only_is_a_storage_error(tmp_path: Path, small: Path) -> None:
