@@ -60,7 +60,7 @@ class Rendition:
         """The rendition in `folder`, or None where there is none (any more)."""
         try:
             data = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):  # a crash of the machine can leave it empty
             return None
         data["pictures"] = tuple(Picture(**picture) for picture in data["pictures"])
         return cls(folder=folder, **data)
