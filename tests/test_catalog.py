@@ -42,7 +42,7 @@ def test_a_catalog_of_a_newer_mediaflow_is_refused(db: sqlite3.Connection) -> No
 
 def test_a_file_that_is_no_catalog_is_refused_with_its_path(home: Path) -> None:
     (home / "catalog.sqlite").write_bytes(b"this is no database" * 1000)
-    with pytest.raises(CatalogError, match=r"catalog\.sqlite cannot be opened"):
+    with pytest.raises(CatalogError, match=r"catalog\.sqlite is damaged"):
         database.connect()
 
 

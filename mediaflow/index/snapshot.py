@@ -7,9 +7,9 @@ that what was stored a second ago is found. It can be thrown away at any time.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import math
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +20,8 @@ from urllib.parse import quote
 
 import numpy as np
 
+from mediaflow.disk import sync_folder, writing
+from mediaflow.index.file import sync, write
 from mediaflow.settings import home
 
 if TYPE_CHECKING:
@@ -37,7 +39,9 @@ class Snapshot:
     """What stands in `current.json`: the file, the last vector in it, and how well it finds.
 
     `recall` is recall@10 against exact search, measured when it was made; 1.0 for an exact one.
-    `catalog` says of which catalog it was made, `bytes` is the size of the file.
+    `catalog` says of which catalog it was made, and `mark` what its last vector was: a catalog put back
+    from a backup gives the ids away again. `bytes` is the size of the file, `sha256` that of its bytes,
+    `head` that of the part which a reader checks.
     """
 
     space: str
@@ -48,7 +52,10 @@ class Snapshot:
     recall: float
     probes: int
     catalog: str
+    mark: str
     bytes: int = 0
+    sha256: str = ""
+    head: str = ""
 
 
 def space_folder(space: str) -> Path:
@@ -71,11 +78,21 @@ def current(db: sqlite3.Connection, space: str) -> Snapshot | None:
             continue
         except (OSError, ValueError, TypeError):
             return None
-        if snapshot.catalog != _identity(db) or snapshot.last > (newest[0] if newest else 0):
+        if snapshot.last > (newest[0] if newest else 0) or not _is_of(db, snapshot):
             return None
         if size == snapshot.bytes:
             return snapshot
     return None
+
+
+def _is_of(db: sqlite3.Connection, snapshot: Snapshot) -> bool:
+    return snapshot.catalog == _identity(db) and _mark(db, snapshot.last) in ("", snapshot.mark)
+
+
+def _mark(db: sqlite3.Connection, last: int) -> str:
+    """What tells the vector with this id from another that has the id in another past; "" when it is gone."""
+    row = db.execute("SELECT value FROM vectors WHERE id = ?", (last,)).fetchone()
+    return hashlib.sha256(row[0]).hexdigest()[:16] if row else ""
 
 
 def _identity(db: sqlite3.Connection) -> str:
@@ -103,10 +120,12 @@ def rebuild(db: sqlite3.Connection) -> list[Snapshot]:
 
 
 def build(db: sqlite3.Connection, space: str) -> Snapshot:
-    """Make the snapshot of one space and put it in the place of the last one; one process at a time."""
+    """Make the snapshot of one space and put it in the place of the last one; one process at a time.
+
+    Raises StorageError when the disk does not take it; the last one stays.
+    """
     folder = space_folder(space)
-    folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
+    with writing(folder), alone(folder):
         dimension = db.execute("SELECT dimension FROM spaces WHERE name = ?", (space,)).fetchone()[0]
         last, count = db.execute(
             "SELECT COALESCE(MAX(id), 0), COUNT(*) FROM vectors WHERE space = ?", (space,)
@@ -115,14 +134,17 @@ def build(db: sqlite3.Connection, space: str) -> Snapshot:
             index, recall, probes = _exact(db, space, last, dimension), 1.0, 0
         else:
             index, recall, probes = _inverted(db, space, last, dimension, count)
+        count = index.ntotal  # some may have been forgotten meanwhile
         file = f"{last}-{count}.faiss"
-        snapshot = Snapshot(space, dimension, file, last, count, recall, probes, _identity(db))
+        mark = _mark(db, last)
+        snapshot = Snapshot(space, dimension, file, last, count, recall, probes, _identity(db), mark)
         return _replace(folder, snapshot, index)
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep other processes from replacing this snapshot; the system lets go when this one ends."""
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other processes from replacing the snapshot in `folder`; the system lets go when this one ends."""
+    folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -218,28 +240,22 @@ def _replace(folder: Path, snapshot: Snapshot, index: faiss.Index) -> Snapshot:
 
     A reader that has an older file open keeps it; one that starts between finds a whole pair.
     """
-    import faiss
-
+    partial, description = folder / "index.partial", folder / "current.json.partial"
     for left in folder.glob("*.partial"):  # by a process that was killed
         left.unlink(missing_ok=True)
-    partial = folder / "index.partial"
     try:
-        faiss.write_index(index, str(partial))
-        _sync(partial)
-        snapshot = replace(snapshot, bytes=partial.stat().st_size)
+        sha256, head = write(index, partial)
+        snapshot = replace(snapshot, bytes=partial.stat().st_size, sha256=sha256, head=head)
         partial.replace(folder / snapshot.file)
+        description.write_text(json.dumps(asdict(snapshot)))
+        sync(description)
+        description.replace(folder / "current.json")
     finally:
         partial.unlink(missing_ok=True)
-    description = folder / "current.json.partial"
-    description.write_text(json.dumps(asdict(snapshot)))
-    _sync(description)
-    description.replace(folder / "current.json")
+        description.unlink(missing_ok=True)
+    # Both names must be on the disk before the older file goes, or a power cut could leave neither.
+    sync_folder(folder)
     for old in folder.glob("*.faiss"):
         if old.name != snapshot.file:
             old.unlink(missing_ok=True)
     return snapshot
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
