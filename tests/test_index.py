@@ -17,6 +17,7 @@ import pytest
 from mediaflow.catalog import assets, findings
 from mediaflow.catalog.database import connect, transaction
 from mediaflow.index import snapshot
+from mediaflow.index.inverted import WANTED_RECALL
 from mediaflow.index.reader import SpaceReader
 
 DIMENSION = 16
@@ -165,7 +166,7 @@ def test_recall_of_the_inverted_file_is_as_high_as_it_says(
     add(db, values)
     made = snapshot.build(db, SPACE)
     assert made.probes > 0
-    assert made.recall >= snapshot.WANTED_RECALL
+    assert made.recall >= WANTED_RECALL
     reader = SpaceReader(SPACE)
     reader.refresh(db)
     queries = values[::200] + 0.1 * unit(100, seed=2, dimension=64)

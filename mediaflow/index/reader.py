@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from mediaflow.index.file import HEAD, digest
-from mediaflow.index.snapshot import Snapshot, current, space_folder, vectors
+from mediaflow.index.snapshot import Snapshot, current, space_folder
+from mediaflow.index.vectors import vectors
 
 # Enough vectors to know what is usual in a space.
 SAMPLE = 1000

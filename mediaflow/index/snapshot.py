@@ -9,29 +9,26 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import math
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
-
-import numpy as np
 
 from mediaflow.disk import sync_folder, writing
 from mediaflow.index.file import sync, write
+from mediaflow.index.inverted import inverted
+from mediaflow.index.vectors import vectors
 from mediaflow.settings import home
 
 if TYPE_CHECKING:
     import faiss
 
 # Up to here every vector is compared (exact, half precision as stored); above, an inverted file
-# with 8-bit codes is searched in part. Measured in docs/search.md.
+# with 8-bit codes is searched in part (`inverted.py`). Measured in docs/search.md.
 EXACT_UP_TO = 50_000
-WANTED_RECALL = 0.98
-CHUNK = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +130,7 @@ def build(db: sqlite3.Connection, space: str) -> Snapshot:
         if count <= EXACT_UP_TO:
             index, recall, probes = _exact(db, space, last, dimension), 1.0, 0
         else:
-            index, recall, probes = _inverted(db, space, last, dimension, count)
+            index, recall, probes = inverted(db, space, last, dimension, count)
         count = index.ntotal  # some may have been forgotten meanwhile
         file = f"{last}-{count}.faiss"
         mark = _mark(db, last)
@@ -150,19 +147,6 @@ def alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def vectors(
-    db: sqlite3.Connection, space: str, after: int, last: int | None = None
-) -> Iterator[tuple[Any, Any]]:
-    """The space's vectors by id, in pieces: ids (n,) int64 and values (n, dimension) float32."""
-    rows = db.execute(
-        "SELECT id, value FROM vectors WHERE space = ? AND id > ? AND (? IS NULL OR id <= ?) ORDER BY id",
-        (space, after, last, last),
-    )
-    while piece := rows.fetchmany(CHUNK):
-        values = np.frombuffer(b"".join(row[1] for row in piece), dtype="<f2").astype(np.float32)
-        yield np.array([row[0] for row in piece], dtype=np.int64), values.reshape(len(piece), -1)
-
-
 def _exact(db: sqlite3.Connection, space: str, last: int, dimension: int) -> faiss.Index:
     import faiss
 
@@ -171,68 +155,6 @@ def _exact(db: sqlite3.Connection, space: str, last: int, dimension: int) -> fai
     for ids, values in vectors(db, space, 0, last):
         index.add_with_ids(values, ids)
     return index
-
-
-def _inverted(
-    db: sqlite3.Connection, space: str, last: int, dimension: int, count: int
-) -> tuple[faiss.Index, float, int]:
-    import faiss
-
-    lists = 2 ** round(math.log2(4 * math.sqrt(count)))
-    coarse = faiss.IndexFlatIP(dimension)
-    kind = faiss.ScalarQuantizer.QT_8bit
-    index = faiss.IndexIVFScalarQuantizer(coarse, dimension, lists, kind, faiss.METRIC_INNER_PRODUCT)
-    index.cp.niter = 10
-    sample = _sample(db, space, count, lists * 40)
-    index.train(sample)
-    for ids, values in vectors(db, space, 0, last):
-        index.add_with_ids(values, ids)
-    recall, probes = _tune(db, space, last, index, sample[:: max(1, len(sample) // 200)][:200])
-    return index, recall, probes
-
-
-def _sample(db: sqlite3.Connection, space: str, count: int, size: int) -> np.ndarray:
-    """About `size` vectors spread evenly over the space, in random order."""
-    step = max(1, count // size)
-    # Copied, or each slice would keep the whole piece that it is a view of.
-    parts = [values[::step].copy() for _, values in vectors(db, space, 0)]
-    sample = np.concatenate(parts)
-    np.random.default_rng(0).shuffle(sample)
-    return sample
-
-
-def _tune(
-    db: sqlite3.Connection, space: str, last: int, index: faiss.IndexIVF, queries: np.ndarray
-) -> tuple[float, int]:
-    """The fewest lists to look into for WANTED_RECALL against exact search, and the recall@10 seen.
-
-    The queries are vectors of the space: each finds itself first, which says nothing and is not counted.
-    Vectors that are not of the space find a little less, so twice as many lists are taken in the end.
-    """
-    truth = _nearest(db, space, last, queries, 11)[:, 1:]
-
-    def recall(probes: int) -> float:
-        index.nprobe = probes
-        found = index.search(queries, 11)[1]
-        return float(np.mean([len(set(a) & set(b)) / len(b) for a, b in zip(found, truth, strict=True)]))
-
-    probes = 4
-    while recall(probes) < WANTED_RECALL and probes < index.nlist:
-        probes *= 2
-    probes = min(2 * probes, index.nlist)
-    return recall(probes), probes
-
-
-def _nearest(db: sqlite3.Connection, space: str, last: int, queries: np.ndarray, k: int) -> np.ndarray:
-    """Ids (n, k) of the exact nearest by inner product, read piece by piece."""
-    scores = np.full((len(queries), 0), 0, dtype=np.float32)
-    ids = np.empty((len(queries), 0), dtype=np.int64)
-    for piece_ids, values in vectors(db, space, 0, last):
-        scores = np.concatenate([scores, queries @ values.T], axis=1)
-        ids = np.concatenate([ids, np.tile(piece_ids, (len(queries), 1))], axis=1)
-        best = np.argsort(-scores, axis=1)[:, :k]
-        scores, ids = np.take_along_axis(scores, best, 1), np.take_along_axis(ids, best, 1)
-    return ids
 
 
 def _replace(folder: Path, snapshot: Snapshot, index: faiss.Index) -> Snapshot:
