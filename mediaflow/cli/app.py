@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from mediaflow.cli import catalog, models, processes, search, submit
+from mediaflow.cli import catalog, doctor, models, processes, search, submit
 from mediaflow.errors import MediaflowError
 
 app = typer.Typer(
@@ -21,7 +21,7 @@ app = typer.Typer(
 )
 app.add_typer(models.app, name="models")
 app.add_typer(catalog.index_app, name="index")
-for group in (submit, search, catalog, processes):
+for group in (submit, search, catalog, processes, doctor):
     for command in group.commands:
         app.command()(command)
 

