@@ -30,7 +30,7 @@ def start() -> subprocess.Popen[bytes]:
     catalog knows what to enqueue again. A server that was left running is stopped first: two would
     spoil each other's file. Raises UnreachableError with the end of its log.
     """
-    stop_orphan()
+    _stop_orphan()
     folder = home() / "valkey"
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "valkey.log"
@@ -71,7 +71,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     embedded_file().unlink(missing_ok=True)
 
 
-def stop_orphan() -> None:
+def _stop_orphan() -> None:
     """Stop the server of an `up` that was killed; its password tells that it is ours."""
     try:
         found = json.loads(embedded_file().read_text())

@@ -56,13 +56,12 @@ def _is_whole(visit: Examination, db: sqlite3.Connection) -> bool:
 
 
 def _wrong(db: sqlite3.Connection) -> list[str]:
-    lines = [
+    return [
         line
         for (answer,) in db.execute("PRAGMA integrity_check(20)")
         for line in str(answer).splitlines()
         if line != "ok" and "fts5" not in line.lower()  # looked at by itself
     ]
-    return lines
 
 
 def _check_references(visit: Examination, db: sqlite3.Connection) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -23,6 +24,7 @@ from mediaflow.queues.connection import (
 )
 from mediaflow.queues.recovery import lives
 
+STOPPING = 30.0  # seconds that it may take to write what is open
 FULL = "the queue does not take what is written to it"
 
 
@@ -123,9 +125,8 @@ def _examine_address(visit: Examination) -> None:
     except (OSError, ValueError, LookupError, TypeError):
         pid = 0
     if pid and runs(pid):
-        from mediaflow.queues.embedded import stop_orphan
-
-        visit.mend("queue", f"a Valkey (pid {pid}) runs without its mediaflow up", "stopped", stop_orphan)
+        what = f"a Valkey (pid {pid}) runs without its mediaflow up"
+        visit.mend("queue", what, "stopped", lambda: _stop(pid))
         return
     visit.mend(
         "queue",
@@ -133,3 +134,23 @@ def _examine_address(visit: Examination) -> None:
         "removed",
         lambda: embedded_file().unlink(missing_ok=True),
     )
+
+
+def _stop(pid: int) -> None:
+    """Stop the Valkey at our address, if it is the one; another process may have its number by now."""
+    try:
+        with connect() as client:
+            if int(client.info("server")["process_id"]) == pid:
+                client.shutdown()
+                _wait_for_end(pid)
+    except UnreachableError:
+        pass  # a pid that is another program's now
+    embedded_file().unlink(missing_ok=True)
+
+
+def _wait_for_end(pid: int) -> None:
+    deadline = time.monotonic() + STOPPING
+    while runs(pid):
+        if time.monotonic() > deadline:
+            raise UnreachableError(f"Valkey (pid {pid}) does not stop; kill it.")
+        time.sleep(0.05)
