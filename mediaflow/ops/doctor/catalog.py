@@ -71,9 +71,8 @@ def _check_references(visit: Examination, db: sqlite3.Connection) -> None:
         with transaction(db):
             for row in db.execute("PRAGMA foreign_key_check").fetchall():
                 if row[0] == "locations":
-                    db.execute(
-                        "UPDATE locations SET asset = NULL, state = 'failed' WHERE rowid = ?", (row[1],)
-                    )
+                    # Another modification time than the file's: the next submit reads it again.
+                    db.execute("UPDATE locations SET asset = NULL, mtime_ns = -1 WHERE rowid = ?", (row[1],))
                 elif row[0] == "work":  # it has no rowids
                     db.execute("DELETE FROM work WHERE asset NOT IN (SELECT id FROM assets)")
                 else:

@@ -26,8 +26,8 @@ def examine(visit: Examination) -> None:
             visit.mend("processes", f"{names} of a mediaflow up that was killed", "removed", _remove_marks)
         for pid, queue in _left_workers():
             visit.problem("processes", f"a worker of {queue} (pid {pid}) runs without a queue", f"kill {pid}")
-    pid = is_up()
-    visit.ok("processes", f"mediaflow up runs (pid {pid})" if pid else "mediaflow is not up")
+    up = is_up()
+    visit.ok("processes", f"mediaflow up runs (pid {up})" if up else "mediaflow is not up")
 
 
 def _remove_marks() -> None:

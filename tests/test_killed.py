@@ -1,0 +1,46 @@
+"""Killed at any instruction: what writes is done again as if it had not been, and search is right meanwhile."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, missing, serve
+
+pytestmark = pytest.mark.slow
+
+# How many kills of each operation; MEDIAFLOW_TEST_KILLS=0 is every line and every call.
+KILLS = os.environ.get("MEDIAFLOW_TEST_KILLS", "25")
+
+
+def kill(operation: str, kind: str, *arguments: str) -> None:
+    seed = str(random.SystemRandom().randrange(10**6))
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.killing", operation, kind, KILLS, seed, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+
+
+@pytest.mark.parametrize("operation", ["index", "store", "prepare", "forget", "prune"])
+def test_killed_at_any_line_it_can_be_done_again(operation: str, tmp_path: Path) -> None:
+    with serve("valkey", tmp_path) as url:
+        kill(operation, "lines", url)
+
+
+@pytest.mark.parametrize("operation", ["index", "store", "prepare", "forget"])
+def test_killed_at_any_system_call_it_can_be_done_again(operation: str, tmp_path: Path) -> None:
+    """Within SQLite's COMMIT, FAISS writing its file, a rename, a sync."""
+    if not shutil.which("strace"):
+        missing("strace is not installed: apt-get install strace")
+    with serve("valkey", tmp_path) as url:
+        kill(operation, "calls", url)
