@@ -155,7 +155,6 @@ def _kill_at_call(operation: Operation, work: Path, point: int) -> bool:
     inject = f"inject={WRITING}:signal=KILL:when={point}"
     options = ["-o", os.devnull, "-e", f"trace={WRITING}", "-e", inject]
     return _traced(operation, work, options) == -signal.SIGKILL
-    )
 
 
 def _traced(operation: Operation, work: Path, options: list[str]) -> int:
