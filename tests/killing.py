@@ -44,9 +44,8 @@ def main(name: str, kind: str, count: int, seed: int) -> int:
     with tempfile.TemporaryDirectory(prefix="killing-") as folder:
         template, work = Path(folder) / "template", Path(folder) / "home"
         _in_child(template, operation.build)
-        total = (
-            _count_lines(operation, template, work) if kind == "lines" else _calls(operation, template, work)
-        )
+        count_all, kill = (_lines, _kill_at_line) if kind == "lines" else (_calls, _kill_at_call)
+        total = count_all(operation, template, work)
         expected = Path(folder) / "expected"
         _fresh(template, work)
         _in_child(work, operation.run)

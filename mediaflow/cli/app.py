@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -58,6 +59,12 @@ def main() -> None:
         # A library's error that nobody foresaw, as a disk that fails while the catalog is read.
         if os.environ.get("MEDIAFLOW_DEBUG"):
             raise
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            from mediaflow.disk import refusal
+            from mediaflow.settings import home
+
+            print(f"mediaflow: {refusal(home(), error)}", file=sys.stderr)
+            sys.exit(MediaflowError.exit_status)
         said = " ".join(str(error).split()) or "no reason given"
         print(f"mediaflow: {type(error).__name__}: {said} (mediaflow --debug says where)", file=sys.stderr)
         sys.exit(MediaflowError.exit_status)
