@@ -15,7 +15,7 @@ from tests.conftest import ROOT, missing, serve
 pytestmark = pytest.mark.slow
 
 # Kills of each operation; tests/killing.py does all that there are.
-KILLS = "25"
+KILLS = "12"
 
 
 def kill(operation: str, kind: str, *arguments: str) -> None:
