@@ -130,7 +130,9 @@ def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
         except RedisError:  # not listening yet, or still reading its append-only file
             time.sleep(0.05)
     tail = log.read_text(errors="replace").strip().splitlines()[-3:]
-    raise UnreachableError(f"The embedded Valkey did not start; {log} ends with: " + " / ".join(tail))
+    raise UnreachableError(
+        f"The embedded Valkey did not start; {log} ends with: {' / '.join(tail)}. `mediaflow doctor` may help."
+    )
 
 
 def _free_port() -> int:

@@ -6,7 +6,7 @@ import sqlite3
 
 from mediaflow.catalog.database import catalog_path, connect, transaction
 from mediaflow.errors import CatalogError, MediaflowError
-from mediaflow.ops.doctor.report import Examination, count
+from mediaflow.ops.doctor.report import AGAIN, Examination, count
 
 WORDS = ("passages_words", "names_words")
 LOST = (
@@ -21,7 +21,7 @@ def examine(visit: Examination) -> sqlite3.Connection | None:
         db = connect()
     except MediaflowError as error:
         damaged = isinstance(error, CatalogError)
-        visit.problem("catalog", str(error), LOST if damaged else "Then run mediaflow doctor again.")
+        visit.problem("catalog", str(error), LOST if damaged else AGAIN)
         return None
     try:
         if not _is_whole(visit, db):

@@ -80,8 +80,8 @@ def _models(visit: Examination) -> None:
     )
     missing = [model for model in needed if not installed(model)]
     if missing:
-        names = " ".join(missing)
-        visit.problem("models", f"not on this machine: {names}", f"mediaflow models pull {names}")
+        what = f"{len(missing)} of {count(len(needed), 'model')} are not on this machine"
+        visit.problem("models", what, f"mediaflow models pull {' '.join(missing)}")
     if visit.models:
         here = [model for model in needed if model not in missing]
         for wrong in verify(here):

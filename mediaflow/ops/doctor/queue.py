@@ -12,7 +12,7 @@ from rq.worker import Worker
 
 from mediaflow.errors import UnreachableError
 from mediaflow.lifeline import runs
-from mediaflow.ops.doctor.report import Examination, count
+from mediaflow.ops.doctor.report import AGAIN, Examination, count
 from mediaflow.ops.lock import Lock, holder
 from mediaflow.queues import append_only
 from mediaflow.queues.connection import (
@@ -39,7 +39,7 @@ def examine(visit: Examination, db: sqlite3.Connection | None) -> None:
         try:
             connection = connect()
         except UnreachableError as error:
-            visit.problem("queue", str(error), "Start it, then run mediaflow doctor again.")
+            visit.problem("queue", str(error), AGAIN)
             return
         try:
             _examine_jobs(visit, db, connection)

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from mediaflow.settings import Settings
 
+# After a message that says itself what to do.
+AGAIN = "Then run mediaflow doctor again."
+
 State = Literal["ok", "repaired", "problem"]
 
 
@@ -56,7 +59,7 @@ class Examination:
         try:
             repair()
         except (MediaflowError, OSError) as error:
-            self.problem(check, f"{what}: {error}", "Mend that, then run mediaflow doctor again.")
+            self.problem(check, f"{what}: {error}", AGAIN)
             return
         self.findings.append(Finding(check, "repaired", f"{what}: {done}"))
 
@@ -66,7 +69,7 @@ class Examination:
         try:
             yield
         except (MediaflowError, OSError) as error:
-            self.problem(check, str(error), "Mend that, then run mediaflow doctor again.")
+            self.problem(check, str(error), AGAIN)
 
 
 def count(number: int, what: str, many: str | None = None) -> str:
