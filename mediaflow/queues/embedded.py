@@ -131,7 +131,7 @@ def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
             time.sleep(0.05)
     tail = log.read_text(errors="replace").strip().splitlines()[-3:]
     raise UnreachableError(
-        f"The embedded Valkey did not start; {log} ends with: {' / '.join(tail)}. `mediaflow doctor` may help."
+        f"The embedded Valkey did not start; {log} ends with: {' / '.join(tail)}. See `mediaflow doctor`."
     )
 
 
