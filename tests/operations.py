@@ -220,6 +220,8 @@ def check(operation: Operation, expected: str) -> None:
     with closing(connect()) as db:
         _is_sound(db)
         _finds(db)
+        if (snapshot.space_folder(SPACE) / "current.json").exists():
+            assert snapshot.current(db, SPACE) is not None, "the description names a file that is not whole"
     operation.run()
     with closing(connect()) as db:
         _is_sound(db)
