@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from mediaflow.disk import sync_files
 from mediaflow.errors import MediaError
 from mediaflow.media import exif, images, recordings
 from mediaflow.media.content import hash_of, not_media, read_head, unreadable
@@ -199,6 +200,8 @@ def _publish(rendition: Rendition, folder: Path) -> Rendition:
     """Give the finished folder its name; where another process was first, its work is as good."""
     made = Rendition.load(folder)
     if made is None:
+        # The ledger will say that it is there: after a power cut, empty files would be taken for bad ones.
+        sync_files(rendition.folder)
         shutil.rmtree(folder, ignore_errors=True)
         try:
             rendition.folder.rename(folder)
