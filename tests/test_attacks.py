@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -188,6 +189,17 @@ def test_a_recording_that_is_too_long_is_cut_with_a_warning(tmp_path: Path) -> N
     assert 10 <= sound_of(rendition) < 12
 
 
+def test_sound_whose_clock_stands_still_is_cut_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "still.mkv"
+    with av.open(str(path), "w", format="matroska") as container:
+        stream = container.add_stream("pcm_s16le", rate=16_000, layout="mono")
+        for _ in range(30):
+            frame = av.AudioFrame.from_ndarray(np.full((1, 16_000), 99, np.int16), layout="mono")
+            frame.sample_rate, frame.pts = 16_000, 0
+            container.mux(stream.encode(frame))
+    assert sound_of(render(path, max_hours=10 / 3600)) < 13
+
+
 def test_a_film_that_is_too_long_is_cut_with_a_warning(tmp_path: Path) -> None:
     path = attacks.film_with_times(tmp_path / "film.mkv", [at / 2 for at in range(400)])
     rendition = render(path, max_hours=20 / 3600)
@@ -292,7 +304,5 @@ def test_headers_that_lie_about_size_or_duration_end_with_a_reason(
 
 
 def sound_of(rendition: Rendition) -> float:
-    import av
-
     with av.open(str(rendition.path(rendition.audio or ""))) as container:
         return float(container.duration or 0) / 1e6
