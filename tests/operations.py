@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,6 @@ from mediaflow.catalog.locations import Candidate, Scope
 from mediaflow.index import snapshot
 from mediaflow.index.reader import SpaceReader
 from mediaflow.media import cache, prepare
-from mediaflow.media.content import hash_file
 from mediaflow.media.rendition import Rendition
 from mediaflow.models.identity import task_model
 from mediaflow.ops.doctor import ledger, renditions, snapshots
@@ -160,7 +160,9 @@ def _build_rendition() -> None:
     _build_prepare()
     load_settings.cache_clear()
     rendition = prepare.make_rendition(
-        str(_original()), cache.rendition_folder(hash_file(str(_original()))), load_settings()
+        str(_original()),
+        cache.rendition_folder(sha256(_original().read_bytes()).hexdigest()),
+        load_settings(),
     )
     with closing(connect()) as db, transaction(db):
         asset = assets.add(db, rendition.asset, "image", 1, {})

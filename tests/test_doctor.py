@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -23,7 +24,6 @@ from mediaflow.catalog.passages import Passage
 from mediaflow.index import snapshot
 from mediaflow.lifeline import runs
 from mediaflow.media import cache
-from mediaflow.media.content import hash_file
 from mediaflow.media.prepare import make_rendition
 from mediaflow.ops import doctor
 from mediaflow.ops.doctor.report import Finding
@@ -44,8 +44,8 @@ def asset(colours: Path, tmp_path: Path) -> str:
     """The hash of a picture of which everything is known and right: rendition, findings, text, vectors."""
     original = tmp_path / "x.png"
     Image.effect_noise((64, 48), 50).convert("RGB").save(original)
-    hash = hash_file(str(original))
-    rendition = make_rendition(str(original), cache.rendition_folder(hash), load_settings(), hash)
+    hash = hashlib.sha256(original.read_bytes()).hexdigest()
+    rendition = make_rendition(str(original), cache.rendition_folder(hash), load_settings())
     with closing(connect()) as db, transaction(db):
         file = Candidate(os.fsencode(tmp_path), b"x.png", 10, 1, None)
         [id] = locations.enqueue(db, "default", 1, "job", [file])
