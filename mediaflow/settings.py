@@ -70,6 +70,11 @@ class Settings(Section):
         return [name for name, task in self.tasks.items() if task.default]
 
 
+def all_queues() -> tuple[str, ...]:
+    """The names of all queues, in the order in which files pass them."""
+    return ("prepare", *load_settings().tasks, "index")
+
+
 def home() -> Path:
     """The folder that holds all state: MEDIAFLOW_HOME, or the platform's data folder."""
     named = os.environ.get("MEDIAFLOW_HOME")

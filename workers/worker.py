@@ -26,7 +26,8 @@ from rq.worker import SimpleWorker
 
 from jobs import stages
 from mediaflow.errors import MediaflowError
-from mediaflow.queues.jobs import ANALYSE, PREPARE, STORE, AllowedJob
+from mediaflow.queues.jobs import ANALYSE, PREPARE, STORE, AllowedJob, AllowedQueue
+from mediaflow.queues.sweep import sweep
 from mediaflow.settings import load_settings
 from workers.watch import Item, Limits, Results, Watch
 
@@ -71,6 +72,7 @@ class WarmWorker(SimpleWorker):
     """An RQ worker for one queue whose jobs' items go through a child process."""
 
     death_penalty_class = NoDeathPenalty
+    queue_class = AllowedQueue
     max_connection_wait_time = 5.0
 
     def __init__(self, queue: str, connection: Redis) -> None:
@@ -100,6 +102,14 @@ class WarmWorker(SimpleWorker):
             return super().perform_job(job, queue, execution)
         finally:
             self._running = None
+
+    def clean_registries(self) -> None:
+        """What RQ does every minute, after what it could not read is out of its way."""
+        sweep(self.connection, self.queue_names())
+        super().clean_registries()
+
+    def clean_group_registries(self) -> None:
+        """Jobs are in no groups here."""
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
         return HEARTBEAT_SECONDS + 60

@@ -15,6 +15,7 @@ from rq.worker import BaseWorker, Worker
 
 from mediaflow.lifeline import runs
 from mediaflow.queues.jobs import AllowedJob, queue
+from mediaflow.queues.sweep import sweep
 
 STORE_MARK = "-store-"
 
@@ -44,6 +45,8 @@ def reclaim(connection: Redis, names: Iterable[str]) -> int:
     A worker is no more when its heartbeat has run out, or when it was a process of this machine
     that does not exist any more. RQ would find out too, after minutes.
     """
+    names = list(names)
+    sweep(connection, names)
     alive = {worker.name for worker in Worker.all(connection=connection) if lives(worker)}
     return sum(_reclaim_in(connection, name, alive) for name in names)
 
