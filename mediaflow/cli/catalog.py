@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mediaflow.cli.output import note, print_item, print_json, print_table
+from mediaflow.cli.output import note, print_item, print_json, print_table, when
 from mediaflow.names import readable
 
 if TYPE_CHECKING:
@@ -73,9 +73,15 @@ def failures(
     task: Annotated[str | None, typer.Option(help="Only this task (or prepare).")] = None,
     reason: Annotated[str | None, typer.Option(help="Only with these words in the reason.")] = None,
     library: Library = "default",
+    refused: Annotated[
+        bool, typer.Option("--refused", help="Jobs that broke the rules, newest first, instead of files.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """List what failed, and why."""
+    if refused:
+        _print_refused(json)
+        return
     found = _failures(paths, task, reason, library)[1]
     if json:
         print_json(
@@ -90,6 +96,22 @@ def failures(
         return
     for failure in found:
         print_item(failure.path, f"{failure.stage}: {readable(failure.reason)}")
+
+
+def _print_refused(json: bool) -> None:
+    from dataclasses import asdict
+
+    from mediaflow.queues.connection import connect
+    from mediaflow.queues.refused import count, newest
+
+    with closing(connect()) as connection:
+        found, total = newest(connection), count(connection)
+    if json:
+        print_json([asdict(each) for each in found])
+        return
+    for each in found:
+        print(f"{when(each.when)}  {each.queue}  {each.id}  {each.function}  {each.reason}")
+    print(f"{total:,} jobs were refused." if total else "No job was refused.")
 
 
 def retry(

@@ -85,14 +85,19 @@ def refuse(
 
 def keep(connection: Redis, refused: Refused) -> None:
     """Count a refusal and keep it in the list of the newest."""
+    try:
+        _keep(connection, refused)
+    except ResponseError:  # somebody wrote something else there
+        connection.delete(COUNT, LIST)
+        _keep(connection, refused)
+
+
+def _keep(connection: Redis, refused: Refused) -> None:
     with connection.pipeline() as pipeline:
         pipeline.incr(COUNT)
         pipeline.lpush(LIST, json.dumps(asdict(refused)))
         pipeline.ltrim(LIST, 0, MOST - 1)
-        try:
-            pipeline.execute()
-        except ResponseError:  # somebody wrote something else there
-            connection.delete(COUNT, LIST)
+        pipeline.execute()
 
 
 def count(connection: Redis) -> int:

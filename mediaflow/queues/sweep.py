@@ -29,6 +29,8 @@ def sweep(connection: Redis, names: Iterable[str]) -> None:
         for pattern, type in _TYPES.items():
             types[pattern.format(name).encode()] = type
     _sweep_types(connection, types)
+    # No job waits for another here, nor for its turn.
+    connection.delete("rq:rl-keys", *(f"rq:{unused}:{name}" for unused in _UNUSED for name in names))
     for name in names:
         taken: list[Any] = connection.lrange(f"rq:queue:{name}:intermediate", 0, -1)
         for id in taken:
@@ -48,11 +50,10 @@ _TYPES = {
     "rq:failed:{}": b"zset",
     "rq:finished:{}": b"zset",
     "rq:scheduled:{}": b"zset",
-    "rq:deferred:{}": b"zset",
     "rq:canceled:{}": b"zset",
-    "rq:ready:{}": b"zset",
     "rq:workers:{}": b"set",
 }
+_UNUSED = ("deferred", "ready")
 
 
 def _sweep_types(connection: Redis, types: dict[bytes, bytes]) -> None:
