@@ -278,6 +278,7 @@ POISON: dict[str, Callable[[Redis], Any]] = {
     "a worker that is no text": lambda c: worker(c, hostname=b"\xff\xfe"),
     "ready jobs without a name": lambda c: c.zadd("rq:ready:prepare", {b"\xff\xfe": 1}),
     "a rate limit without a name": lambda c: c.sadd("rq:rl-keys", b"\xff\xfe"),
+    "a queue without a name": lambda c: c.sadd("rq:queues", b"\xff\xfe", "x"),
     "a group without a name": lambda c: c.sadd("rq:groups", b"\xff\xfe"),
     "refused jobs that are a text": lambda c: c.set(refused.LIST, "x"),
     "refused jobs that cannot be counted": lambda c: c.set(refused.COUNT, "x"),

@@ -11,6 +11,7 @@ import sys
 
 from mediaflow.errors import MediaflowError, UsageError
 from mediaflow.lifeline import end_with_parent
+from mediaflow.privacy import keep_private
 from mediaflow.queues.connection import connect
 from mediaflow.settings import load_settings
 
@@ -20,6 +21,7 @@ QUEUE_SECONDS = 20
 
 def main(queue: str) -> int:
     """Run a worker for `queue`; returns the exit status."""
+    keep_private()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     # RQ tells of every job twice; the queue's own figures are in `mediaflow status`.
     logging.getLogger("rq.worker").setLevel(logging.WARNING)

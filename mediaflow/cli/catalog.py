@@ -155,6 +155,7 @@ def export(
 
 def _export_subtitles(description: dict[str, Any], format: Format, out: Path | None) -> None:
     from mediaflow.media import subtitles
+    from mediaflow.privacy import as_usual
 
     segments = description["findings"].get("transcribe", {}).get("segments")
     if not segments:
@@ -163,10 +164,11 @@ def _export_subtitles(description: dict[str, Any], format: Format, out: Path | N
     if out is None:
         sys.stdout.write(text)
         return
-    out.mkdir(parents=True, exist_ok=True)
     # The hash keeps recordings of the same name in different folders apart.
     name = f"{Path(description['path']).stem}.{description['asset'][:8]}.{format}"
-    (out / name).write_text(text, encoding="utf-8")
+    with as_usual():
+        out.mkdir(parents=True, exist_ok=True)
+        (out / name).write_text(text, encoding="utf-8")
     note(f"{readable(description['path'])} → {readable(str(out / name))}")
 
 

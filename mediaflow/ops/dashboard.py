@@ -1,13 +1,14 @@
-"""rq-dashboard on loopback, made harmless: JSON only, and no requests from other sites' pages."""
+"""rq-dashboard on loopback, made harmless: JSON only, checked jobs, no requests from other sites' pages."""
 
 from __future__ import annotations
 
 import contextlib
 
 from flask import Response, request
+from rq.exceptions import NoSuchJobError
 
 from mediaflow.errors import UnreachableError
-from mediaflow.queues import jobs  # noqa: F401 - before rq_dashboard: from here on RQ knows no pickle
+from mediaflow.queues import shown  # before rq_dashboard: from here on RQ knows no pickle
 from mediaflow.queues.connection import redis_url
 
 
@@ -19,6 +20,7 @@ def serve_dashboard(port: int) -> None:
     from werkzeug.serving import make_server
 
     web.config.serializer = JSONSerializer
+    shown.install(web)
     app = make_flask_app(None, None, None, "")
     app.config["RQ_DASHBOARD_REDIS_URL"] = redis_url()
     web.setup_rq_connection(app)
@@ -33,6 +35,10 @@ def serve_dashboard(port: int) -> None:
         if foreign or (request.method == "GET" and request.path.startswith("/requeue/")):
             return Response("mediaflow: this dashboard answers its own pages only.\n", 403)
         return None
+
+    @app.errorhandler(NoSuchJobError)
+    def no_such_job(error: NoSuchJobError) -> Response:
+        return Response("mediaflow: there is no such job any more.\n", 404)
 
     try:
         server = make_server("127.0.0.1", port, app, threaded=True)

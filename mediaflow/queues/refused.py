@@ -165,19 +165,24 @@ def _executions(connection: Redis, queue: str, id: bytes) -> list[bytes]:
     return [member for member in members if member.startswith(id + b":")]
 
 
-def _stand_in(connection: Redis, id: str, queue: str, reason: str, function: str) -> None:
-    """What RQ's registry of failed jobs shows in the place of a refused job."""
+def stand_in(queue: str, reason: str, function: str) -> dict[str, bytes]:
+    """The record of the harmless job that is shown in the place of a refused one."""
     named = f" ({printable(function.encode(errors='replace'), 100)})" if function else ""
-    record = {
+    moment = utcformat(now()).encode()
+    return {
         "data": zlib.compress(json.dumps([STAND_IN, None, [], {}]).encode()),
-        "created_at": utcformat(now()),
-        "ended_at": utcformat(now()),
-        "origin": queue,
-        "status": "failed",
-        "description": f"refused{named}: {printable(reason.encode(errors='replace'), 300)}",
+        "created_at": moment,
+        "ended_at": moment,
+        "origin": queue.encode(),
+        "status": b"failed",
+        "description": f"refused{named}: {printable(reason.encode(errors='replace'), 300)}".encode(),
     }
+
+
+def _stand_in(connection: Redis, id: str, queue: str, reason: str, function: str) -> None:
+    """Put it into RQ's registry of failed jobs."""
     with connection.pipeline() as pipeline:
-        pipeline.hset(f"rq:job:{id}", mapping=record)  # type: ignore[arg-type]
+        pipeline.hset(f"rq:job:{id}", mapping=stand_in(queue, reason, function))  # type: ignore[arg-type]
         pipeline.expire(f"rq:job:{id}", KEEP_SECONDS)
         pipeline.zadd(f"rq:failed:{queue}", {id: time.time() + KEEP_SECONDS})
         pipeline.execute(raise_on_error=False)

@@ -18,6 +18,7 @@ from rq.utils import utcparse
 from mediaflow.queues.refused import Refused, keep, printable, refuse
 
 _MEMBER = re.compile(rb"[A-Za-z0-9_-]{1,200}(:[A-Za-z0-9_-]{1,200})?")
+_QUEUE = re.compile(rb"rq:queue:[!-~]{1,300}")
 _WORKER = re.compile(rb"rq:worker:[!-~]{1,300}")
 
 
@@ -31,6 +32,11 @@ def sweep(connection: Redis, names: Iterable[str]) -> None:
     _sweep_types(connection, types)
     # No job waits for another here, nor for its turn.
     connection.delete("rq:rl-keys", *(f"rq:{unused}:{name}" for unused in _UNUSED for name in names))
+    queues: set[Any] = connection.smembers("rq:queues")
+    for key in queues:
+        if not _QUEUE.fullmatch(key):
+            connection.srem("rq:queues", key)
+            _discard(connection, b"", key, "it cannot be the name of a queue")
     for name in names:
         taken: list[Any] = connection.lrange(f"rq:queue:{name}:intermediate", 0, -1)
         for id in taken:
