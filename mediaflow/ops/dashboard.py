@@ -24,6 +24,8 @@ def serve_dashboard(port: int) -> None:
     app = make_flask_app(None, None, None, "")
     app.config["RQ_DASHBOARD_REDIS_URL"] = redis_url()
     web.setup_rq_connection(app)
+    gone = Response("mediaflow: there is no such job any more.\n", 404)
+    app.register_error_handler(NoSuchJobError, lambda _: gone)
     places = {f"127.0.0.1:{port}", f"localhost:{port}"}
 
     @app.before_request  # type: ignore[untyped-decorator]
@@ -35,10 +37,6 @@ def serve_dashboard(port: int) -> None:
         if foreign or (request.method == "GET" and request.path.startswith("/requeue/")):
             return Response("mediaflow: this dashboard answers its own pages only.\n", 403)
         return None
-
-    @app.errorhandler(NoSuchJobError)
-    def no_such_job(error: NoSuchJobError) -> Response:
-        return Response("mediaflow: there is no such job any more.\n", 404)
 
     try:
         server = make_server("127.0.0.1", port, app, threaded=True)

@@ -31,13 +31,14 @@ class ShownJob(AllowedJob):
         Job.restore(self, {name.encode(): value for name, value in stood_in.items()})
 
     @staticmethod
-    def _refuse_id(connection: Redis, id: str, reason: str) -> None:
+    def _refuse_id(connection: Redis, id: str, reason: str) -> None:  # noqa: ARG004
         raise RefusedJob(f"Job {id!r} is refused: {reason}.")
 
-    def get_meta(self, refresh: bool = True) -> dict[str, Any]:  # noqa: ARG002 - what was checked is shown
+    # What was checked is shown, not what may stand there by now.
+    def get_meta(self, refresh: bool = True) -> dict[str, Any]:
         return self.meta
 
-    def get_status(self, refresh: bool = True) -> JobStatus:  # noqa: ARG002 - what was checked is shown
+    def get_status(self, refresh: bool = True) -> JobStatus:
         return super().get_status(refresh=False)
 
     def latest_result(self, timeout: int = 0) -> Result | None:
