@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from redis.exceptions import ResponseError
 from rq import Queue
 from rq.registry import FailedJobRegistry
+from rq.serializers import JSONSerializer
 
 from mediaflow.queues import connection, jobs, overview, record, recovery, refused, sweep
 from mediaflow.queues.jobs import ANALYSE, PREPARE, STORE, AllowedJob, NewJob
@@ -294,14 +296,17 @@ def worker(client: Redis, **record: Any) -> None:
 
 @pytest.mark.parametrize("plant", POISON.values(), ids=POISON)
 def test_keys_that_rq_cannot_read_stop_neither_workers_nor_status(
-    client: Redis, plant: Callable[[Redis], Any]
+    client: Redis, plant: Callable[[Redis], Any], request: pytest.FixtureRequest
 ) -> None:
     plant(client)
-    overview.workers(client)
+    [state] = overview.queues(client, ["prepare"], overview.workers(client))
+    assert (state.waiting, state.running, state.workers) == (0, 0, 0)
+    plant(client)
     assert recovery.reclaim(client, ["prepare"]) == 0
-    overview.queues(client, ["prepare"], overview.workers(client))
     put(client, "bad", data=b"x")
     put(client, "good")
+    if "a queue that is" not in request.node.name:
+        plant(client)
     assert work(client) == [GOOD]
     assert refused.count(client) >= 1
     assert refused.newest(client)[0].id == "bad"
@@ -312,6 +317,23 @@ def test_a_key_of_another_type_is_cleared_away_and_kept(client: Redis) -> None:
     sweep.sweep(client, ["prepare"])
     put(client, "good")
     assert refused.newest(client)[0].reason == "a string stood where RQ has a list"
+    assert work(client) == [GOOD]
+
+
+@pytest.mark.parametrize("prefix", ["MASTERDOWN", "NOPERM", "ERR"])
+def test_a_server_in_trouble_makes_no_job_a_refused_one(
+    client: Redis, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(client, "good")
+
+    def trouble(*_: Any, **__: Any) -> None:
+        raise ResponseError(f"{prefix} not now")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "hgetall", trouble)
+        with pytest.raises(ResponseError, match="not now"):
+            AllowedJob.fetch("good", client, JSONSerializer)
+    assert refused.count(client) == 0
     assert work(client) == [GOOD]
 
 

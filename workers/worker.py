@@ -103,6 +103,11 @@ class WarmWorker(SimpleWorker):
         finally:
             self._running = None
 
+    def register_birth(self) -> None:
+        """Enter this worker, after what stands in the way of that is out of it."""
+        sweep(self.connection, self.queue_names())
+        super().register_birth()
+
     def clean_registries(self) -> None:
         """What RQ does every minute, after what it could not read is out of its way."""
         sweep(self.connection, self.queue_names())

@@ -28,7 +28,7 @@ MOST = 1000
 class Form(BaseModel):
     """A form of data from outside: nothing is converted, nothing is let through that it does not name."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(strict=True, extra="forbid")
 
 
 class PrepareArguments(Form):

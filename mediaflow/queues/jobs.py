@@ -24,7 +24,7 @@ from rq.serializers import JSONSerializer
 
 from mediaflow.queues import arguments, record
 from mediaflow.queues.arguments import ANALYSE, PREPARE, STORE
-from mediaflow.queues.refused import ID, RefusedJob, refuse
+from mediaflow.queues.refused import ID, RefusedJob, is_of_another_type, refuse
 
 __all__ = ["ANALYSE", "PREPARE", "STORE", "AllowedJob", "AllowedQueue", "NewJob", "RefusedJob"]
 
@@ -57,6 +57,8 @@ class AllowedJob(Job):
         try:
             return super().fetch(id, connection=connection, serializer=serializer)
         except ResponseError as error:
+            if not is_of_another_type(error):
+                raise
             cls._refuse_id(connection, id, f"its record is none ({error})")
             raise
 

@@ -59,6 +59,7 @@ def served_queues(connection: Redis) -> set[str]:
 
 def queues(connection: Redis, names: Sequence[str], serving: Sequence[WorkerState]) -> list[QueueState]:
     """The state of each queue in `names`."""
+    sweep(connection, names)
     states = []
     for name in names:
         waiting = queue(name, connection)

@@ -87,7 +87,9 @@ def keep(connection: Redis, refused: Refused) -> None:
     """Count a refusal and keep it in the list of the newest."""
     try:
         _keep(connection, refused)
-    except ResponseError:  # somebody wrote something else there
+    except ResponseError as error:
+        if not is_of_another_type(error):
+            raise
         connection.delete(COUNT, LIST)
         _keep(connection, refused)
 
@@ -98,6 +100,11 @@ def _keep(connection: Redis, refused: Refused) -> None:
         pipeline.lpush(LIST, json.dumps(asdict(refused)))
         pipeline.ltrim(LIST, 0, MOST - 1)
         pipeline.execute()
+
+
+def is_of_another_type(error: ResponseError) -> bool:
+    """Whether a key holds something else than was asked for; else the server itself has a problem."""
+    return "WRONGTYPE" in str(error) or "not an integer" in str(error)
 
 
 def count(connection: Redis) -> int:

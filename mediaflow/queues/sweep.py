@@ -15,7 +15,7 @@ from redis import Redis
 from redis.exceptions import ResponseError
 from rq.utils import utcparse
 
-from mediaflow.queues.refused import Refused, keep, printable, refuse
+from mediaflow.queues.refused import Refused, is_of_another_type, keep, printable, refuse
 
 _MEMBER = re.compile(rb"[A-Za-z0-9_-]{1,200}(:[A-Za-z0-9_-]{1,200})?")
 _QUEUE = re.compile(rb"rq:queue:[!-~]{1,300}")
@@ -97,6 +97,8 @@ def _wrong_with_worker(connection: Redis, key: bytes) -> str:
             if record.get(field):
                 utcparse(record[field])
     except (ResponseError, ValueError) as error:
+        if isinstance(error, ResponseError) and not is_of_another_type(error):
+            raise
         return f"the record of a worker cannot be read ({error})"
     return ""
 
