@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, ValidationError
 
-from mediaflow.errors import FindingError, MediaError
+from mediaflow.catalog.database import storable
+from mediaflow.errors import FindingError
 from mediaflow.models.encoders import known_dimension
 from mediaflow.queues.arguments import Form, Hash, what_is_wrong
 
@@ -25,8 +26,12 @@ if TYPE_CHECKING:
 # Bytes of a finding's data as JSON, characters of its vectors, and how deep its data may be nested.
 LONGEST_DATA = 16_000_000
 LONGEST_VECTORS = 24_000_000
+# A result that is larger, in characters, is refused before it is enqueued: the job would be.
+LONGEST_RESULT = LONGEST_DATA + LONGEST_VECTORS
+LONGEST_REASON = 2000
 DEEPEST = 20
 MOST_VECTORS = 50_000
+LONGEST_MEDIA = 100_000
 # float16 keeps the length of a unit vector to a thousandth.
 UNIT_TOLERANCE = 0.02
 
@@ -100,14 +105,33 @@ def check_finding(task: type[Task], model: str, result: dict[str, Any]) -> list[
 _OF_FINDINGS = {"asset", "source", "data", "seconds", "vectors"}
 
 
-def check_prepared(result: dict[str, Any]) -> None:
-    """Check what the child says of an original. Raises MediaError with the first rule that it breaks."""
+def bounded(result: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    """A child's result as a job can carry it, and its length in characters."""
+    result = _with_bounded_reason(result)
+    size = len(json.dumps(result))
+    if size > LONGEST_RESULT:
+        reason = f"what was found takes {size:,} characters; {LONGEST_RESULT:,} are allowed"
+        return {"reason": reason, "permanent": True}, len(reason)
+    return result, size
+
+
+def bounded_prepared(result: dict[str, Any]) -> dict[str, Any]:
+    """What the child says of an original, or why that cannot be kept."""
+    if "reason" in result:
+        return _with_bounded_reason(result)
     try:
         Prepared.model_validate({key: value for key, value in result.items() if key in Prepared.model_fields})
-        _check_plain(result["media"], 100_000)
+        _check_plain(result["media"], LONGEST_MEDIA)
     except (ValidationError, FindingError) as error:
         said = what_is_wrong(error) if isinstance(error, ValidationError) else str(error)
-        raise MediaError(f"what was learnt of it cannot be stored ({said})") from None
+        return {"reason": f"what was learnt of it cannot be stored ({said})", "permanent": True}
+    return result
+
+
+def _with_bounded_reason(result: dict[str, Any]) -> dict[str, Any]:
+    if "reason" not in result:
+        return result
+    return result | {"reason": storable(str(result["reason"]))[:LONGEST_REASON]}
 
 
 def _check_places(task: type[Task], form: FindingForm, spaces: Collection[str]) -> None:

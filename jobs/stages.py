@@ -9,7 +9,6 @@ Each returns None when all is done, or the arguments of what is left when the wo
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sqlite3
@@ -21,12 +20,12 @@ from typing import Any
 from redis import Redis
 
 from jobs.bench import Bench, Item, Result
-from jobs.schema import LONGEST_DATA, LONGEST_VECTORS, check_finding, check_prepared
+from jobs.schema import bounded, bounded_prepared, check_finding
 from jobs.task import find_task
 from jobs.wanted import Wanted, models_of
 from mediaflow.catalog import assets, findings, locations, passages, work
-from mediaflow.catalog.database import connect, savepoint, storable, transaction
-from mediaflow.errors import FindingError, MediaError, MediaflowError, ModelError
+from mediaflow.catalog.database import connect, savepoint, transaction
+from mediaflow.errors import FindingError, MediaflowError, ModelError
 from mediaflow.index.snapshot import follow
 from mediaflow.media import cache
 from mediaflow.models.identity import embed_text_model, task_model
@@ -61,7 +60,7 @@ def _prepare(
     with closing(bench.work(items)) as results:
         for index, result in results:
             settled.add(index)
-            result = _bounded_prepared(result)
+            result = bounded_prepared(result)
             with transaction(db):
                 if "reason" in result:
                     locations.failed(db, ids[index], result["reason"], result["permanent"])
@@ -71,17 +70,6 @@ def _prepare(
     wanted.enqueue_all()
     left = [id for index, id in enumerate(ids) if index not in settled]
     return [run, left, tasks] if left else None
-
-
-def _bounded_prepared(result: Result) -> Result:
-    """What the child says of an original, or why that cannot be kept."""
-    if "reason" in result:
-        return result | {"reason": storable(str(result["reason"]))[:LONGEST_REASON]}
-    try:
-        check_prepared(result)
-    except MediaError as error:
-        return {"reason": str(error), "permanent": True}
-    return result
 
 
 def _no_room(db: sqlite3.Connection) -> bool:
@@ -124,11 +112,8 @@ def _enter(db: sqlite3.Connection, location: int, result: Result, tasks: list[st
 # Findings go to the index worker when this many are there, or this many seconds after the first.
 STORE_MOST = 32
 STORE_SECONDS = 1.0
-# A finding that is larger, in characters, is refused here: the job that carries it would be.
-LONGEST_RESULT = LONGEST_DATA + LONGEST_VECTORS
 # Findings of so many characters are handed over at once.
 STORE_LENGTH = 8_000_000
-LONGEST_REASON = 2000
 # What a finding that breaks the rules makes of the functions that store it.
 BROKEN = (FindingError, LookupError, TypeError, ValueError, AttributeError, sqlite3.IntegrityError)
 
@@ -137,19 +122,18 @@ def analyse(bench: Bench, run: int, task: str, model: str, items: list[Item]) ->
     """Analyse the items with the task's model and hand the findings to `store`."""
     finished: set[int] = set()
     open_: list[Result] = []
-    length = 0
-    since = time.monotonic()
+    length, since = 0, time.monotonic()
     try:
         if model not in models_of(task):
             raise ModelError(f"the model of {task} was changed meanwhile: submit again")
         with closing(bench.work(items)) as results:
             for index, result in results:
                 finished.add(index)
-                result, size = _bounded(result)
-                length += size
+                result, size = bounded(result)
                 open_.append(_named(items[index]) | result)
-                waited = time.monotonic() - since > STORE_SECONDS
-                if waited or len(open_) >= STORE_MOST or length > STORE_LENGTH:
+                length += size
+                enough = len(open_) >= STORE_MOST or length > STORE_LENGTH
+                if enough or time.monotonic() - since > STORE_SECONDS:
                     _hand_over(bench, run, task, model, open_)
                     open_, length, since = [], 0, time.monotonic()
     except ModelError as error:
@@ -161,17 +145,6 @@ def analyse(bench: Bench, run: int, task: str, model: str, items: list[Item]) ->
         _hand_over(bench, run, task, model, open_)
     left = [item for index, item in enumerate(items) if index not in finished]
     return [run, task, model, left] if left else None
-
-
-def _bounded(result: Result) -> tuple[Result, int]:
-    """A result that a job can carry, and its length in characters."""
-    if "reason" in result:
-        result = result | {"reason": storable(str(result["reason"]))[:LONGEST_REASON]}
-    size = len(json.dumps(result))
-    if size > LONGEST_RESULT:
-        reason = f"what was found takes {size:,} characters; {LONGEST_RESULT:,} are allowed"
-        return {"reason": reason, "permanent": True}, len(reason)
-    return result, size
 
 
 def _named(item: Item) -> Result:
@@ -202,7 +175,7 @@ def store(bench: Bench, run: int, task: str, model: str, results: list[Result]) 
                 if asset is None:
                     continue  # forgotten meanwhile
                 if not work.was_asked(db, asset["id"], task, model):
-                    log.warning("Nobody asked for %s (%s) of %s; dropped.", task, model, result["asset"])
+                    log.warning("Nobody asked for %s (%s) of %s", task, model, result["asset"])
                     continue
                 if result.get("reason") is not None:
                     work.fail(db, asset["id"], task, model, result["reason"], result["permanent"])

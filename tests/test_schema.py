@@ -122,6 +122,7 @@ VECTORS: dict[str, Any] = {
     **{f"a vector {name}": VECTOR | {"value": encoded(values)} for name, values in VALUES.items()},
     "a vector of odd bytes": VECTOR | {"value": base64.b64encode(b"abc").decode()},
     "a vector that is no base64": VECTOR | {"value": "????????"},
+    "a vector with letters between": VECTOR | {"value": encoded(UNIT)[:8] + "!!!!" + encoded(UNIT)[8:]},
     "a vector of a megabyte": VECTOR | {"value": "A" * 1_000_000},
     "a space of texts": VECTOR | {"space": "e5-small-multilingual", "value": encoded(np.eye(1, 384)[0])},
     "a space nobody knows": VECTOR | {"space": "mine"},
@@ -137,6 +138,18 @@ VECTORS: dict[str, Any] = {
 def test_a_vector_out_of_form_is_refused(vector: dict[str, Any]) -> None:
     with pytest.raises(FindingError):
         check_finding(find_task("embed"), task_model("embed"), finding("embed", vectors=[vector]))
+
+
+@pytest.mark.usefixtures("colours")
+def test_a_vector_of_any_space_is_bounded() -> None:
+    for dimension, fits in [(1000, True), (20_000, False)]:
+        vector = {"space": "colours", "ordinal": 0, "value": encoded(np.eye(1, dimension)[0])}
+        found = {"asset": HASH, "data": {}, "seconds": 1.0, "vectors": [vector]}
+        if fits:
+            assert len(check_finding(find_task("look"), "look", found)) == 1
+            continue
+        with pytest.raises(FindingError, match="value"):
+            check_finding(find_task("look"), "look", found)
 
 
 def test_two_vectors_of_one_number_are_refused() -> None:
@@ -262,7 +275,7 @@ def test_what_is_said_of_an_original_is_checked_before_it_is_entered(
 def test_a_result_no_job_can_carry_is_a_failure_of_its_own(
     db: sqlite3.Connection, client: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stages, "LONGEST_RESULT", 1000)
+    monkeypatch.setattr(schema, "LONGEST_RESULT", 1000)
     large = {"data": {"text": "x" * 2000, "lines": []}, "vectors": [], "seconds": 1.0}
     endless = {"reason": "x" * 100_000 + "\ud800", "permanent": False}
     items = [{"asset": HASH}, {"asset": OTHER}]
@@ -270,7 +283,7 @@ def test_a_result_no_job_can_carry_is_a_failure_of_its_own(
     [[_, _, _, results]] = waiting(client, "index")
     assert "1,000 are allowed" in results[0]["reason"]
     assert results[0]["permanent"]
-    assert len(results[1]["reason"]) <= stages.LONGEST_REASON
+    assert len(results[1]["reason"]) <= schema.LONGEST_REASON
 
 
 def test_large_findings_are_handed_over_before_they_are_too_many_for_one_job(
