@@ -172,10 +172,8 @@ def store(bench: Bench, run: int, task: str, model: str, results: list[Result]) 
         with transaction(db):
             for result in results:
                 asset = assets.by_hash(db, result["asset"])
-                if asset is None:
-                    continue  # forgotten meanwhile
-                if not work.was_asked(db, asset["id"], task, model):
-                    log.warning("Nobody asked for %s (%s) of %s", task, model, result["asset"])
+                if asset is None or not work.was_asked(db, asset["id"], task, model):
+                    log.info("Nobody wants %s (%s) of %s (any more).", task, model, result["asset"])
                     continue
                 if result.get("reason") is not None:
                     work.fail(db, asset["id"], task, model, result["reason"], result["permanent"])

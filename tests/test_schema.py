@@ -272,18 +272,19 @@ def test_what_is_said_of_an_original_is_checked_before_it_is_entered(
     assert [row[0] for row in db.execute("SELECT hash FROM assets")] == [OTHER]
 
 
-def test_a_result_no_job_can_carry_is_a_failure_of_its_own(
-    db: sqlite3.Connection, client: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_result_no_job_can_carry_is_a_failure_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schema, "LONGEST_RESULT", 1000)
-    large = {"data": {"text": "x" * 2000, "lines": []}, "vectors": [], "seconds": 1.0}
-    endless = {"reason": "x" * 100_000 + "\ud800", "permanent": False}
-    items = [{"asset": HASH}, {"asset": OTHER}]
-    stages.analyse(Bench(client, large, endless), 1, "ocr", task_model("ocr"), items)
-    [[_, _, _, results]] = waiting(client, "index")
-    assert "1,000 are allowed" in results[0]["reason"]
-    assert results[0]["permanent"]
-    assert len(results[1]["reason"]) <= schema.LONGEST_REASON
+    result, _ = schema.bounded({"data": {"text": "x" * 2000}, "vectors": [], "seconds": 1.0})
+    assert result["permanent"]
+    assert "1,000 are allowed" in result["reason"]
+
+
+def test_a_reason_is_cut_and_made_storable() -> None:
+    for bounded in (lambda result: schema.bounded(result)[0], schema.bounded_prepared):
+        result = bounded({"reason": "\ud800" + "x" * 100_000, "permanent": False})
+        assert len(result["reason"]) == schema.LONGEST_REASON
+        assert result["reason"].encode()
+        assert not result["permanent"]
 
 
 def test_large_findings_are_handed_over_before_they_are_too_many_for_one_job(
