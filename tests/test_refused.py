@@ -213,21 +213,26 @@ def test_a_record_that_is_a_text_is_refused(client: Redis) -> None:
     assert "WRONGTYPE" in is_refused(client, "bad").reason
 
 
-@pytest.mark.parametrize(
-    "id", [b"a b", b"\xff\xfe", b"", b"a:b", b"x" * 300, "ü".encode(), b"a\nb", b"[red]"]
-)
-def test_an_id_that_is_none_is_refused_wherever_it_stands(client: Redis, id: bytes) -> None:
-    client.rpush("rq:queue:prepare", id)
-    client.rpush("rq:queue:prepare:intermediate", id)
-    if id != b"a:b":  # there that is the form of an execution
+@pytest.mark.parametrize("place", ["queue", "intermediate", "started"])
+@pytest.mark.parametrize("id", [b"a b", b"\xff\xfe", b"", b"x" * 300, "ü".encode(), b"a\nb", b"[red]"])
+def test_an_id_that_is_none_is_refused_wherever_it_stands(client: Redis, id: bytes, place: str) -> None:
+    if place == "started":
         client.zadd("rq:wip:prepare", {id: 1})
+    else:
+        client.rpush(f"rq:queue:prepare{':intermediate' if place == 'intermediate' else ''}", id)
     put(client, "good")
-    recovery.live_jobs(client, ["look"])
+    assert jobs.queue("prepare", client).get_job_ids() == ["good"]
     assert work(client) == [GOOD]
     assert client.llen("rq:queue:prepare") + client.llen("rq:queue:prepare:intermediate") == 0
     assert client.zcard("rq:wip:prepare") == 0
-    assert refused.count(client) >= 1
+    assert refused.count(client) == 1
     assert refused.newest(client)[0].id.isascii()
+
+
+def test_a_queue_without_a_name_is_swept_away(client: Redis) -> None:
+    client.sadd("rq:queues", b"\xff\xfe", "x")
+    sweep.sweep(client, ["prepare"])
+    assert Queue.all(client) == []
 
 
 def test_what_a_dead_worker_left_is_refused_by_those_who_clean_up(client: Redis) -> None:
