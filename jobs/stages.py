@@ -31,8 +31,9 @@ from mediaflow.index.snapshot import follow
 from mediaflow.media import cache
 from mediaflow.models.identity import embed_text_model, task_model
 from mediaflow.queues.jobs import STORE, NewJob, enqueue
+from mediaflow.queues.lineage import child_id
 from mediaflow.queues.overview import served_queues
-from mediaflow.queues.recovery import STORE_MARK, live_jobs, store_id
+from mediaflow.queues.recovery import live_jobs
 from mediaflow.settings import load_settings
 
 log = logging.getLogger("mediaflow.stages")
@@ -54,22 +55,27 @@ def _prepare(
     bench: Bench, db: sqlite3.Connection, run: int, ids: list[int], tasks: list[str]
 ) -> list[Any] | None:
     known = locations.paths(db, ids)
-    ids = [id for id in ids if id in known]  # what was forgotten meanwhile needs nothing
+    ids = [id for id in ids if id in known]  # what was forgotten or has failed meanwhile needs nothing
     items = [{"path": os.fsdecode(known[id][0]), "asset": known[id][1]} for id in ids]
-    wanted = Wanted(bench.connection, run)
+    wanted = Wanted(bench.connection, run, bench.job)
     settled = set()
     with closing(bench.work(items)) as results:
         for index, result in results:
             settled.add(index)
             with transaction(db):
                 if "reason" in result:
-                    locations.failed(db, ids[index], result["reason"], result["permanent"])
+                    locations.failed(db, ids[index], *_why(result))
                 elif locations.exists(db, ids[index]):  # else it was forgotten meanwhile
                     _enter(db, ids[index], result, tasks, wanted)
             wanted.enqueue_full()
     wanted.enqueue_all()
     left = [id for index, id in enumerate(ids) if index not in settled]
     return [run, left, tasks] if left else None
+
+
+def _why(result: Result) -> tuple[str, bool, bool]:
+    """Of a result that is a refusal: the reason, and whether it is permanent and blameless."""
+    return result["reason"], result["permanent"], result.get("blameless", False)
 
 
 def _no_room(db: sqlite3.Connection) -> bool:
@@ -121,6 +127,10 @@ def analyse(bench: Bench, run: int, task: str, model: str, items: list[Item]) ->
     finished: set[int] = set()
     open_: list[Result] = []
     since = time.monotonic()
+
+    def left() -> list[Any]:
+        return [run, task, model, [item for index, item in enumerate(items) if index not in finished]]
+
     try:
         if model not in models_of(task):
             raise ModelError(f"the model of {task} was changed meanwhile: submit again")
@@ -131,15 +141,15 @@ def analyse(bench: Bench, run: int, task: str, model: str, items: list[Item]) ->
                 if len(open_) >= STORE_MOST or time.monotonic() - since > STORE_SECONDS:
                     _hand_over(bench, run, task, model, open_)
                     open_, since = [], time.monotonic()
+                    bench.keep(left())
     except ModelError as error:
         for index, item in enumerate(items):
             if index not in finished:
                 finished.add(index)
-                open_.append(_named(item) | {"reason": str(error), "permanent": False})
+                open_.append(_named(item) | {"reason": str(error), "permanent": False, "blameless": True})
     if open_:
         _hand_over(bench, run, task, model, open_)
-    left = [item for index, item in enumerate(items) if index not in finished]
-    return [run, task, model, left] if left else None
+    return left() if len(finished) < len(items) else None
 
 
 def _named(item: Item) -> Result:
@@ -149,12 +159,13 @@ def _named(item: Item) -> Result:
 
 def _hand_over(bench: Bench, run: int, task: str, model: str, results: list[Result]) -> None:
     job = NewJob(
-        store_id(bench.job),
+        child_id(bench.job, "store"),
         STORE,
         (run, task, model, results),
         f"store(run {run}, {task}, {model}): {len(results)} findings from {results[0]['asset'][:12]}",
     )
-    enqueue(bench.connection, "index", [job])
+    # Here: analysing all of it again would take longer than waiting does.
+    bench.patiently(lambda: enqueue(bench.connection, "index", [job]))
 
 
 # --- store ------------------------------------------------------------------------------------
@@ -162,7 +173,7 @@ def _hand_over(bench: Bench, run: int, task: str, model: str, results: list[Resu
 
 def store(bench: Bench, run: int, task: str, model: str, results: list[Result]) -> None:
     """Write findings into the catalog, and enqueue the text that was found to be embedded."""
-    wanted = Wanted(bench.connection, run)
+    wanted = Wanted(bench.connection, run, bench.job)
     with closing(connect()) as db:
         with transaction(db):
             for result in results:
@@ -170,7 +181,7 @@ def store(bench: Bench, run: int, task: str, model: str, results: list[Result]) 
                 if asset is None:
                     continue  # forgotten meanwhile
                 if "reason" in result:
-                    work.fail(db, asset["id"], task, model, result["reason"], result["permanent"])
+                    work.fail(db, asset["id"], task, model, *_why(result))
                     continue
                 try:
                     with savepoint(db):
@@ -203,13 +214,6 @@ def _refusal(task: str, error: Exception) -> str:
     if isinstance(error, FindingError):
         return str(error)
     return f"{task} found what cannot be stored ({type(error).__name__}: {error})"
-
-
-def give_up(job: str, reason: str) -> None:
-    """Write down that a job failed for good: what it had in hand is listed with `reason`, not waited for."""
-    with closing(connect()) as db, transaction(db):
-        locations.give_up(db, job, reason)
-        work.give_up(db, job.split(STORE_MARK)[0], reason)
 
 
 def _keep(db: sqlite3.Connection, asset: int, task: str, model: str, result: Result) -> None:

@@ -13,7 +13,8 @@ from jobs.bench import Item
 from mediaflow.catalog import work
 from mediaflow.catalog.passages import SOURCES
 from mediaflow.models.identity import embed_text_model, task_model
-from mediaflow.queues.jobs import ANALYSE, NewJob, enqueue, job_id
+from mediaflow.queues.jobs import ANALYSE, NewJob, enqueue
+from mediaflow.queues.lineage import Live, child_id
 from mediaflow.queues.recovery import live_jobs
 from mediaflow.settings import load_settings
 
@@ -29,18 +30,19 @@ def models_of(task: str) -> list[str]:
 
 @dataclass(slots=True)
 class Wanted:
-    """The work that one job of `run` finds to be wanted."""
+    """The work that `job` of `run` finds to be wanted."""
 
     connection: Redis
     run: int
+    job: str
     _open: dict[tuple[str, str], tuple[str, list[Item]]] = field(default_factory=dict)
     _mine: set[str] = field(default_factory=set)
-    _live: set[str] = field(default_factory=set)
+    _live: Live = field(default_factory=Live)
     _asked: float = float("-inf")
 
     def want(self, db: sqlite3.Connection, asset: int, task: str, model: str, item: Item) -> None:
         """Enter the work in the ledger and gather its item, unless it is done or under way."""
-        job, items = self._open.get((task, model)) or (job_id(self.run, task), [])
+        job, items = self._open.get((task, model)) or (child_id(self.job, task), [])
         if work.want(db, asset, task, model, job, _Lazy(self._is_live)):
             items.append(item)
             self._open[task, model] = (job, items)

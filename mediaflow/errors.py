@@ -39,13 +39,15 @@ class MediaError(MediaflowError):
     """One file cannot be analysed.
 
     `permanent` says that trying again cannot help: the file is empty, cut short, or no medium at all.
+    `blameless` says that something else than the file must change first: it is never given up.
     """
 
     exit_status = 1
 
-    def __init__(self, reason: str, *, permanent: bool = True) -> None:
+    def __init__(self, reason: str, *, permanent: bool = True, blameless: bool = False) -> None:
         super().__init__(reason)
-        self.permanent = permanent
+        self.permanent = permanent and not blameless
+        self.blameless = blameless
 
 
 class FindingError(MediaflowError):

@@ -32,9 +32,20 @@ def runs(pid: int) -> bool:
         return False
     except PermissionError:
         return True
+    state = _state(pid)
+    return state not in (b"Z", b"X") if state else sys.platform != "linux"
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a process was stopped, as by SIGSTOP, and does not go on by itself."""
+    return _state(pid) == b"T"
+
+
+def _state(pid: int) -> bytes:
+    """The letter that Linux has for the state of a process; empty where it does not tell."""
     try:
         status = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
-        return sys.platform != "linux"
+        return b""
     # The name in parentheses may hold anything; the state comes after it.
-    return not status.rpartition(b")")[2].lstrip().startswith((b"Z", b"X"))
+    return status.rpartition(b")")[2].lstrip()[:1]

@@ -39,6 +39,11 @@ class PrepareSettings(Section):
     memory_mb: int = Field(3000, ge=100)
 
 
+class RetrySettings(Section):
+    attempts: int = Field(3, ge=1, le=20)
+    seconds: float = Field(5, gt=0)
+
+
 class IndexSettings(Section):
     snapshot_every: int = Field(2000, ge=1)
 
@@ -61,6 +66,7 @@ class Settings(Section):
     tasks: dict[str, TaskSettings]
     prepare: PrepareSettings = PrepareSettings()
     index: IndexSettings = IndexSettings()
+    retries: RetrySettings = RetrySettings()
     spaces: SpaceSettings = SpaceSettings()
     device: Literal["auto", "cpu", "cuda"] = "auto"
     renditions: RenditionSettings = RenditionSettings()
@@ -68,6 +74,11 @@ class Settings(Section):
     def default_tasks(self) -> list[str]:
         """The tasks that run when `submit` is not told which, in the order of the file."""
         return [name for name, task in self.tasks.items() if task.default]
+
+
+def all_queues() -> tuple[str, ...]:
+    """The names of all queues, in the order in which files pass them."""
+    return ("prepare", *load_settings().tasks, "index")
 
 
 def home() -> Path:

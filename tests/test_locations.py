@@ -8,7 +8,8 @@ import sqlite3
 import pytest
 
 from mediaflow.catalog import assets, locations
-from mediaflow.catalog.locations import MAX_ATTEMPTS, Candidate, Scope
+from mediaflow.catalog.locations import Candidate, Scope
+from mediaflow.settings import load_settings
 
 
 def enter(db: sqlite3.Connection, *paths: bytes, library: str = "default") -> list[int]:
@@ -67,17 +68,21 @@ def test_of_two_who_find_a_new_file_only_the_first_enqueues_it(db: sqlite3.Conne
 
 
 def test_a_failure_counts_attempts_until_the_file_changes(db: sqlite3.Connection) -> None:
+    def attempts() -> int:
+        return int(db.execute("SELECT attempts FROM locations").fetchone()[0])
+
     [id] = enter(db, b"/a/x.jpg")
-    for attempt in range(1, MAX_ATTEMPTS + 1):
+    most = load_settings().retries.attempts
+    for attempt in range(1, most + 1):
         locations.failed(db, id, "broken", permanent=False)
         known = locations.known_in(db, "default", b"/a")[b"x.jpg"]
-        assert known.attempts == attempt
-        assert known.settled() == (attempt == MAX_ATTEMPTS)
+        assert attempts() == attempt
+        assert known.settled() == (attempt == most)
         same = Candidate(b"/a", b"x.jpg", 10, 1, known.changed)
         locations.enqueue(db, "default", 1, "again", [same])
     changed = locations.known_in(db, "default", b"/a")[b"x.jpg"].changed
     locations.enqueue(db, "default", 1, "new", [Candidate(b"/a", b"x.jpg", 11, 1, changed)])
-    assert locations.known_in(db, "default", b"/a")[b"x.jpg"].attempts == 0
+    assert attempts() == 0
 
 
 def test_a_file_with_other_bytes_is_no_longer_the_asset_it_was(db: sqlite3.Connection) -> None:

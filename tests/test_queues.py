@@ -21,6 +21,7 @@ from rq.worker import Worker
 from mediaflow.errors import UnreachableError, UsageError
 from mediaflow.queues import connection, jobs, overview, recovery
 from mediaflow.queues.jobs import PREPARE, AllowedJob, NewJob, RefusedJob
+from mediaflow.queues.lineage import child_id
 
 
 @pytest.fixture
@@ -119,25 +120,29 @@ def test_jobs_live_while_they_wait_are_taken_run_or_wait_to_be_stored(client: Re
     client.lrem("rq:queue:prepare", 1, "runs")
     client.rpush("rq:queue:prepare:intermediate", "runs")
     begin(client, "runs", "w")
-    put(client, recovery.store_id("analysed"), name="index")
-    assert recovery.live_jobs(client, ["prepare", "index"]) == {"waits", "taken", "runs", "analysed"}
-    assert recovery.live_jobs(client, ["ocr"]) == set()
+    put(client, child_id("prepared--analysed", "store"), name="index")
+    live = recovery.live_jobs(client, ["prepare", "index"])
+    assert all(id in live for id in ("waits", "taken", "runs", "prepared--analysed"))
+    assert "prepared--other" not in live
+    assert live.awaits("runs--other"), "its maker runs: it may be enqueued yet"
+    assert not live.awaits("prepared--other")
+    assert not recovery.live_jobs(client, ["ocr"])
 
 
 def test_the_job_of_a_worker_that_died_goes_to_the_front(client: Redis) -> None:
     put(client, "lost", "next")
     begin(client, take(client), register(client, dead_pid()))
-    assert recovery.reclaim(client, ["prepare"]) == 1
+    assert recovery.reclaim(client, ["prepare"]).waiting == 1
     assert jobs.queue("prepare", client).get_job_ids() == ["lost", "next"]
     assert StartedJobRegistry("prepare", client).get_job_ids(cleanup=False) == []
-    assert recovery.reclaim(client, ["prepare"]) == 0
+    assert recovery.reclaim(client, ["prepare"]).waiting == 0
 
 
 def test_the_job_of_a_worker_that_died_between_taking_and_starting_it_is_put_back(client: Redis) -> None:
     put(client, "lost")
     register(client, dead_pid())
     take(client)
-    assert recovery.reclaim(client, ["prepare"]) == 1
+    assert recovery.reclaim(client, ["prepare"]).waiting == 1
     assert jobs.queue("prepare", client).get_job_ids() == ["lost"]
 
 
@@ -145,7 +150,7 @@ def test_what_a_living_worker_has_in_hand_is_left_to_it(client: Redis) -> None:
     put(client, "mine", "mine-soon")
     begin(client, take(client), register(client, os.getpid()))
     take(client)
-    assert recovery.reclaim(client, ["prepare"]) == 0
+    assert recovery.reclaim(client, ["prepare"]).waiting == 0
     assert jobs.queue("prepare", client).get_job_ids() == []
 
 
@@ -153,15 +158,15 @@ def test_a_worker_of_another_machine_lives_as_long_as_its_heartbeat(client: Redi
     put(client, "far")
     name = register(client, dead_pid(), host="box.example")
     begin(client, take(client), name)
-    assert recovery.reclaim(client, ["prepare"]) == 0
+    assert recovery.reclaim(client, ["prepare"]).waiting == 0
     client.delete(f"rq:worker:{name}")
-    assert recovery.reclaim(client, ["prepare"]) == 1
+    assert recovery.reclaim(client, ["prepare"]).waiting == 1
 
 
 def test_a_job_that_is_no_more_leaves_no_trace(client: Redis) -> None:
     client.rpush("rq:queue:prepare:intermediate", "ghost")
-    assert recovery.reclaim(client, ["prepare"]) == 0
-    assert recovery.live_jobs(client, ["prepare"]) == set()
+    assert recovery.reclaim(client, ["prepare"]).waiting == 0
+    assert not recovery.live_jobs(client, ["prepare"])
 
 
 def test_the_overview_counts_jobs_and_workers(client: Redis) -> None:

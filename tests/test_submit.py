@@ -260,7 +260,7 @@ def test_a_failure_is_tried_again_by_submits_a_few_times(
 ) -> None:
     run(db, client, pile)
     finish(db, client)
-    db.execute("UPDATE work SET state = 'failed', reason = 'x', attempts = 1 WHERE asset = 1")
+    db.execute("UPDATE work SET state = 'failed', reason = 'x', attempts = 1, due = 9e9 WHERE asset = 1")
     db.execute("UPDATE work SET state = 'failed', reason = 'x', attempts = 3 WHERE asset = 2")
     db.execute("UPDATE work SET state = 'failed', reason = 'x', permanent = 1 WHERE asset = 3")
     run(db, client, pile)

@@ -8,8 +8,9 @@ import sqlite3
 import pytest
 
 from mediaflow.catalog import assets, locations, passages, work
-from mediaflow.catalog.locations import MAX_ATTEMPTS, Candidate, Scope
+from mediaflow.catalog.locations import Candidate, Scope
 from mediaflow.catalog.passages import Passage
+from mediaflow.settings import load_settings
 
 ALL = Scope("default")
 
@@ -30,8 +31,7 @@ def prepared(db: sqlite3.Connection, path: bytes, hash: str) -> int:
 def lacking(
     db: sqlite3.Connection, live: set[str], texts: dict[str, str] | None = None, **models: str
 ) -> set[bytes]:
-    work.remember_live(db, live)
-    return {file.name for file in work.lacking(db, ALL, models, texts or {})}
+    return {file.name for file in work.lacking(db, ALL, models, texts or {}, live.__contains__)}
 
 
 def test_work_is_wanted_once_while_its_job_lives(db: sqlite3.Connection, asset: int) -> None:
@@ -49,10 +49,43 @@ def test_work_that_is_done_or_does_not_apply_is_not_wanted_again(db: sqlite3.Con
 
 
 def test_a_failure_is_tried_again_a_few_times_and_then_settled(db: sqlite3.Connection, asset: int) -> None:
-    for _ in range(MAX_ATTEMPTS):
+    for _ in range(load_settings().retries.attempts):
         assert work.want(db, asset, "ocr", "m", "job")
         work.fail(db, asset, "ocr", "m", "no luck", permanent=False)
     assert not work.want(db, asset, "ocr", "m", "job")
+
+
+def test_what_is_no_fault_of_the_file_is_tried_for_ever_and_ever_more_seldom(
+    db: sqlite3.Connection, asset: int
+) -> None:
+    pauses = []
+    for _ in range(30):
+        assert work.want(db, asset, "ocr", "m", "job")
+        work.fail(db, asset, "ocr", "m", "no model", permanent=False, blameless=True)
+        pauses.append(db.execute("SELECT due - changed FROM work").fetchone()[0])
+    assert pauses[0] < 1000 < pauses[5] < pauses[-1] < 2 * 24 * 3600
+    assert work.open_tasks(db, ALL) == {}, "nobody waits for it"
+
+
+def test_a_failure_that_is_tried_again_soon_is_open_until_it_is_given_up(
+    db: sqlite3.Connection, asset: int
+) -> None:
+    work.want(db, asset, "ocr", "m", "job")
+    work.fail(db, asset, "ocr", "m", "no luck", permanent=False)
+    assert work.open_tasks(db, ALL) == {"ocr": 1}
+    assert work.completeness(db) == {"complete": False, "open": 1, "failed": 0}
+    for _ in range(load_settings().retries.attempts - 1):
+        work.want(db, asset, "ocr", "m", "job")
+        work.fail(db, asset, "ocr", "m", "no luck", permanent=False)
+    assert work.open_tasks(db, ALL) == {}
+    assert work.completeness(db) == {"complete": True, "open": 0, "failed": 1}
+
+
+def test_a_failure_that_is_told_twice_counts_once(db: sqlite3.Connection, asset: int) -> None:
+    work.want(db, asset, "ocr", "m", "job")
+    for _ in range(2):
+        work.fail(db, asset, "ocr", "m", "no luck", permanent=False)
+    assert db.execute("SELECT attempts FROM work").fetchone()[0] == 1
 
 
 def test_a_permanent_failure_is_settled_at_once(db: sqlite3.Connection, asset: int) -> None:

@@ -8,14 +8,23 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+import time
 
-from mediaflow.errors import MediaflowError, UsageError
+from redis import Redis
+from redis.exceptions import RedisError
+from rq.exceptions import StopRequested
+
+from mediaflow.errors import MediaflowError, UnreachableError, UsageError
 from mediaflow.lifeline import end_with_parent
-from mediaflow.queues.connection import connect
-from mediaflow.settings import load_settings
+from mediaflow.queues.connection import connect, explain
+from mediaflow.queues.recovery import bury_predecessors, reclaim
+from mediaflow.settings import all_queues
+
+log = logging.getLogger("mediaflow.worker")
 
 # A Procfile starts everything at once: the queue takes a moment to be there.
 QUEUE_SECONDS = 20
+LONGEST_PAUSE = 5.0
 
 
 def main(queue: str) -> int:
@@ -24,17 +33,53 @@ def main(queue: str) -> int:
     # RQ tells of every job twice; the queue's own figures are in `mediaflow status`.
     logging.getLogger("rq.worker").setLevel(logging.WARNING)
     try:
-        known = [*load_settings().tasks, "prepare", "index"]
-        if queue not in known:
-            raise UsageError(f"There is no queue {queue!r}. Queues are: {', '.join(known)}.")
+        if queue not in all_queues():
+            raise UsageError(f"There is no queue {queue!r}. Queues are: {', '.join(all_queues())}.")
         connection = connect(patience=QUEUE_SECONDS)
     except MediaflowError as error:
         print(error, file=sys.stderr)
         return error.exit_status
+    _serve(queue, connection)
+    return 0
+
+
+def _serve(queue: str, connection: Redis) -> None:
+    """Work until told to stop; a queue that goes away is waited for, however long, with the models warm."""
+    from workers.bench import WorkerBench
     from workers.worker import WarmWorker
 
-    WarmWorker(queue, connection).work(logging_level="WARNING")
-    return 0
+    bench = WorkerBench(queue, connection)
+    pause = 0.5
+    try:
+        while True:
+            worker = WarmWorker(queue, bench)
+            started = time.monotonic()
+            try:
+                bury_predecessors(bench.connection)
+                reclaim(bench.connection, [queue])
+                worker.work(logging_level="WARNING")
+            except (RedisError, UnreachableError) as error:
+                log.warning("The queue is away: %s", explain(error))
+            if worker.told:
+                return
+            pause = 0.5 if time.monotonic() - started > LONGEST_PAUSE else min(pause * 2, LONGEST_PAUSE)
+            bench.connection = _wait_for_queue(bench.connection, pause)
+    except StopRequested:  # told while it waited
+        return
+    finally:
+        bench.watch.stop()
+
+
+def _wait_for_queue(connection: Redis, pause: float) -> Redis:
+    """A connection to a queue that answers again; its address may be another."""
+    connection.close()
+    while True:
+        time.sleep(pause)
+        try:
+            return connect()
+        except UnreachableError as error:
+            log.warning("Waiting: %s", error)
+            pause = min(pause * 2, LONGEST_PAUSE)
 
 
 if __name__ == "__main__":

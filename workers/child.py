@@ -8,6 +8,7 @@ guilty one is known.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -16,8 +17,9 @@ import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from mediaflow.errors import MediaError, MediaflowError
+from mediaflow.errors import MediaError, MediaflowError, StorageError
 from mediaflow.lifeline import end_with_parent
+from mediaflow.settings import home
 from workers.channel import Channel, ChannelClosed
 
 Item = dict[str, Any]
@@ -59,32 +61,34 @@ def _answer_together(channel: Channel, handler: Handler, items: list[Item], part
     try:
         results = handler.handle([items[index] for index in part])
     except Exception as error:
+        if trouble := storage_trouble(error):
+            channel.send({"trouble": trouble})
+            return
         if len(part) == 1:
             channel.send({"index": part[0], "result": refusal(error)})
             return
         # One of them spoils the rest: each on its own tells which.
         for index in part:
-            channel.send({"begin": [index]})
-            channel.send({"index": index, "result": _alone(handler, items[index])})
+            _answer_together(channel, handler, items, range(index, index + 1))
         return
     each = (time.monotonic() - started) / len(part)
     for index, result in zip(part, results, strict=True):
         channel.send({"index": index, "result": {"seconds": each} | result})
 
 
-def _alone(handler: Handler, item: Item) -> Result:
-    started = time.monotonic()
-    try:
-        [result] = handler.handle([item])
-    except Exception as error:
-        return refusal(error)
-    return {"seconds": time.monotonic() - started} | result
+def storage_trouble(error: Exception) -> str:
+    """What is amiss with a disk, where that is why an item could not be analysed; empty otherwise."""
+    if isinstance(error, StorageError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        return f"{error.filename or home()} cannot be written: {error.strerror}"
+    return ""
 
 
 def refusal(error: Exception) -> Result:
     """The result that says why an item could not be analysed."""
     if isinstance(error, MediaError):
-        return {"reason": str(error), "permanent": error.permanent}
+        return {"reason": str(error), "permanent": error.permanent, "blameless": error.blameless}
     if isinstance(error, MemoryError):
         return {"reason": "not enough memory to analyse it", "permanent": False}
     if isinstance(error, MediaflowError):

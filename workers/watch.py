@@ -16,13 +16,15 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mediaflow.errors import ModelError
+from mediaflow.errors import ModelError, StorageError
+from mediaflow.lifeline import is_stopped
 from workers.channel import Channel, ChannelClosed
 
 LOAD_SECONDS = 600
 TICK_SECONDS = 0.5
 GRACE_SECONDS = 3.0
 EXIT_SECONDS = 5.0
+STOPPED_SECONDS = 20.0
 
 Item = dict[str, Any]
 Result = dict[str, Any]
@@ -54,13 +56,15 @@ class Watch:
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _channel: Channel | None = field(default=None, init=False)
     _looked: float = field(default=0.0, init=False)
+    _still_since: float | None = field(default=None, init=False)
 
     def work(self, items: Sequence[Item]) -> Results:
         """Yield (index, result) for each item as it is done, or stop early when the worker is to stop.
 
         A result holds what the handler answered, or `reason` and `permanent`. An item that was in
         the child's hands when it died is tried alone in a new child; if it dies again, that is its
-        result. Raises ModelError when the child cannot load its models.
+        result. Raises ModelError when the child cannot load its models, and StorageError when a disk
+        refuses: that is nobody's fault, and the items left can be tried again.
         """
         waiting: list[list[int]] = [list(range(len(items)))] if items else []
         while waiting and not self.stopping():
@@ -106,6 +110,8 @@ class Watch:
                 if message is None:
                     if not self._alive():
                         raise ChannelClosed
+                elif "trouble" in message:
+                    raise StorageError(message["trouble"])
                 elif "begin" not in message:
                     open_ -= 1
                     yield batch[message["index"]], message["result"]
@@ -142,9 +148,20 @@ class Watch:
         """Why the child must be killed now; empty when it may go on."""
         if seconds > self.limits.seconds * hands:
             return f"took longer than the {self.limits.seconds:g} seconds that one file may take"
+        if self._has_stood_still():
+            return "the process that analysed it was stopped and did not go on"
         if self._memory_mb() > self.limits.memory_mb:
             return f"took more than the {self.limits.memory_mb} MB of memory that one file may take"
         return ""
+
+    def _has_stood_still(self) -> bool:
+        """Whether somebody has stopped the child (SIGSTOP) and left it so."""
+        assert self._process is not None
+        if not is_stopped(self._process.pid):
+            self._still_since = None
+        elif self._still_since is None:
+            self._still_since = time.monotonic()
+        return self._still_since is not None and time.monotonic() - self._still_since > STOPPED_SECONDS
 
     def _memory_mb(self) -> float:
         assert self._process is not None

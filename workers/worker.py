@@ -7,32 +7,39 @@ it is told to stop. See docs/architecture.md, "The worker and its child".
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
 import time
 import uuid
+import zlib
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from functools import partial
+from types import FrameType
+from typing import Any
 
-from redis import Redis
 from redis.exceptions import RedisError
+from rq import Queue
 from rq.executions import Execution
 from rq.job import Job
-from rq.queue import Queue
 from rq.serializers import JSONSerializer
 from rq.timeouts import BaseDeathPenalty
 from rq.worker import SimpleWorker
 
 from jobs import stages
+from mediaflow.catalog.database import connect as open_catalog
+from mediaflow.catalog.database import transaction
+from mediaflow.catalog.failures import give_up
 from mediaflow.errors import MediaflowError
 from mediaflow.queues.jobs import ANALYSE, PREPARE, STORE, AllowedJob
-from mediaflow.settings import load_settings
-from workers.watch import Item, Limits, Results, Watch
+from workers.bench import AWAY, WorkerBench
 
 log = logging.getLogger("mediaflow.worker")
 
 HEARTBEAT_SECONDS = 15
+Stage = Callable[..., Sequence[Any] | None]
 
 
 class NoDeathPenalty(BaseDeathPenalty):
@@ -43,55 +50,38 @@ class NoDeathPenalty(BaseDeathPenalty):
     def cancel_death_penalty(self) -> None: ...
 
 
-class WorkerBench:
-    """What a stage needs of the worker that runs it (see `jobs.bench.Bench`)."""
-
-    def __init__(
-        self, queue: str, connection: Redis, tick: Callable[[], None], stopping: Callable[[], bool]
-    ) -> None:
-        settings = load_settings()
-        limits = settings.tasks.get(queue, settings.prepare)
-        threads = settings.tasks[queue].threads if queue in settings.tasks else 1
-        self.connection = connection
-        self.job = ""
-        self.watch = Watch(queue, Limits(limits.seconds, limits.memory_mb), threads, tick, stopping)
-
-    def work(self, items: Sequence[Item]) -> Results:
-        return self.watch.work(items)
-
-    def wait(self, seconds: float) -> bool:
-        until = time.monotonic() + seconds
-        while time.monotonic() < until and not self.watch.stopping():
-            time.sleep(0.2)
-            self.watch.tick()
-        return not self.watch.stopping()
-
-
 class WarmWorker(SimpleWorker):
-    """An RQ worker for one queue whose jobs' items go through a child process."""
+    """An RQ worker for one queue whose jobs' items go through a child process.
+
+    It ends when it is told to (`told`), or when RQ gives up because of its connection: then another
+    takes over the bench.
+    """
 
     death_penalty_class = NoDeathPenalty
     max_connection_wait_time = 5.0
 
-    def __init__(self, queue: str, connection: Redis) -> None:
+    def __init__(self, queue: str, bench: WorkerBench) -> None:
         super().__init__(
             [queue],
             name=f"{queue}.{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex[:6]}",
-            connection=connection,
+            connection=bench.connection,
             job_class=AllowedJob,
             serializer=JSONSerializer,
             job_monitoring_interval=HEARTBEAT_SECONDS,
-            worker_ttl=60,
+            worker_ttl=30,
             maintenance_interval=60,
         )
+        self.told = False
         self.push_exc_handler(_list_failure)
         self._running: tuple[Job, Execution] | None = None
         self._last_beat = 0.0
-        self._bench = WorkerBench(queue, connection, self._tick, lambda: self._stop_requested)
+        self._bench = bench
+        bench.tick, bench.stopping = self._tick, lambda: self.told
+        bench.trouble, bench.left = self._show_trouble, self._keep
         AllowedJob.functions = {
-            PREPARE: partial(stages.prepare, self._bench),
-            ANALYSE: partial(stages.analyse, self._bench),
-            STORE: partial(stages.store, self._bench),
+            PREPARE: partial(_run, stages.prepare, bench),
+            ANALYSE: partial(_run, stages.analyse, bench),
+            STORE: partial(_run, stages.store, bench),
         }
 
     def perform_job(self, job: Job, queue: Queue, execution: Execution) -> bool:
@@ -104,9 +94,24 @@ class WarmWorker(SimpleWorker):
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
         return HEARTBEAT_SECONDS + 60
 
-    def teardown(self) -> None:
-        self._bench.watch.stop()
-        super().teardown()
+    def request_stop(self, signum: int, frame: FrameType | None) -> None:
+        self.told = True
+        super().request_stop(signum, frame)
+
+    def subscribe(self) -> None:
+        """RQ listens to orders (stop, shut down) from whoever can write to Redis. This worker does not."""
+
+    def _finalize_success(self, job: Job, queue: Queue, execution: Execution, return_value: Any) -> None:
+        # RQ takes a Redis that is away at this moment for a failure of the job.
+        finalize = super()._finalize_success
+        self._bench.patiently(lambda: finalize(job, queue, execution, return_value))
+
+    def _finalize_failure(self, job: Job, queue: Queue, execution: Execution, exc_info: Any) -> None:
+        # What only was away when the worker was told to stop is no failure: the job is taken back from it.
+        if isinstance(exc_info[1], AWAY):
+            raise exc_info[1]
+        finalize = super()._finalize_failure
+        self._bench.patiently(lambda: finalize(job, queue, execution, exc_info))
 
     def _tick(self) -> None:
         """Called about twice a second while the child works."""
@@ -118,13 +123,32 @@ class WarmWorker(SimpleWorker):
         except RedisError as error:
             log.warning("No heartbeat could be sent (%s); the next is in %s s.", error, HEARTBEAT_SECONDS)
 
+    def _keep(self, arguments: Sequence[Any]) -> None:
+        assert self._running is not None
+        job = self._running[0]
+        job.args = list(arguments)
+        with contextlib.suppress(RedisError):  # more is done again than need be, and nothing lost
+            self.connection.hset(job.key, "data", zlib.compress(job.data))
+
+    def _show_trouble(self, trouble: str) -> None:
+        with contextlib.suppress(RedisError):  # else its log has it
+            self.connection.hset(self.key, "trouble", trouble)
+
+
+def _run(stage: Stage, bench: WorkerBench, *arguments: Any) -> Sequence[Any] | None:
+    """Run a stage, again and again while something that it needs is away: all of it may happen twice."""
+    try:
+        return bench.patiently(lambda: stage(bench, *arguments))
+    except AWAY:
+        if not bench.stopping():
+            raise
+        return arguments
+
 
 def _list_failure(job: Job, kind: type[Exception], error: Exception, *_: object) -> bool:
     """RQ's handler of exceptions: a job that fails for good is listed, so that nobody waits for it."""
     if not job.retries_left:
         reason = str(error) if isinstance(error, MediaflowError) else f"{kind.__name__}: {error}"
-        try:
-            stages.give_up(job.id, reason)
-        except MediaflowError as unwritten:
-            log.warning("The failure of job %s could not be written down: %s", job.id, unwritten)
+        with closing(open_catalog()) as db, transaction(db):
+            give_up(db, job.id, reason)
     return True

@@ -7,19 +7,25 @@ import sqlite3
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
+from mediaflow.catalog import locations, work
 from mediaflow.catalog.locations import Scope
+from mediaflow.queues.lineage import ancestors
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One thing that failed: `stage` is `prepare` or a task, `last` when (Unix seconds)."""
+    """One thing that failed: `stage` is `prepare` or a task, `last` when (Unix seconds).
+
+    `due` is when it is tried again by itself; None when it is given up.
+    """
 
     path: str
     stage: str
     reason: str
     attempts: int
-    permanent: bool
+    due: float | None
     last: float
 
 
@@ -30,10 +36,10 @@ def failures(
     condition, parameters = scope.where()
     rows = db.execute(
         f"""
-        SELECT l.folder, l.name, 'prepare' AS stage, l.reason, l.attempts, l.permanent, l.changed AS last
+        SELECT l.folder, l.name, 'prepare' AS stage, l.reason, l.attempts, l.due, l.changed AS last
           FROM locations l WHERE {condition} AND l.state = 'failed' AND l.gone IS NULL
         UNION ALL
-        SELECT l.folder, l.name, w.task, w.reason, w.attempts, w.permanent, w.changed
+        SELECT l.folder, l.name, w.task, w.reason, w.attempts, w.due, w.changed
           FROM work w JOIN locations l ON l.asset = w.asset
          WHERE {condition} AND w.state = 'failed' AND l.gone IS NULL AND l.state != 'failed'
         ORDER BY last DESC, folder, name
@@ -46,7 +52,7 @@ def failures(
             row["stage"],
             row["reason"],
             row["attempts"],
-            bool(row["permanent"]),
+            row["due"],
             row["last"],
         )
         for row in rows
@@ -59,20 +65,31 @@ def failures(
     ]
 
 
+def give_up(db: sqlite3.Connection, job: str, reason: str) -> None:
+    """Write down that a job failed for good: what it had in hand is listed with `reason`, not waited for.
+
+    A job that was to store findings takes with it what its maker found.
+    """
+    locations.give_up(db, job, reason)
+    for id in (job, *islice(ancestors(job), 1)):
+        work.give_up(db, id, reason)
+
+
 def reset(db: sqlite3.Connection, scope: Scope, failed: Sequence[Failure]) -> None:
-    """Forget the attempts of these failures, so that a submit takes them up again."""
+    """Forget the attempts of these failures: each is due now, as often as a new one."""
     now = time.time()
     for failure in failed:
         folder, name = os.path.split(os.fsencode(failure.path))
         if failure.stage == "prepare":
             db.execute(
-                "UPDATE locations SET permanent = 0, attempts = 0, changed = ?"
+                "UPDATE locations SET permanent = 0, attempts = 0, due = 0, changed = ?"
                 " WHERE library = ? AND folder = ? AND name = ? AND state = 'failed'",
                 (now, scope.library, folder, name),
             )
         else:
             db.execute(
-                "UPDATE work SET permanent = 0, attempts = 0, changed = ? WHERE task = ? AND state = 'failed'"
+                "UPDATE work SET permanent = 0, attempts = 0, due = 0, changed = ?"
+                " WHERE task = ? AND state = 'failed'"
                 " AND asset = (SELECT asset FROM locations WHERE library = ? AND folder = ? AND name = ?)",
                 (now, failure.stage, scope.library, folder, name),
             )

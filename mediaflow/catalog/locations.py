@@ -8,9 +8,8 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from mediaflow.catalog import retries
 from mediaflow.catalog.database import storable
-
-MAX_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +42,14 @@ class Known:
     size: int
     mtime_ns: int
     state: str
-    permanent: bool
-    attempts: int
+    due: float | None
     job: str | None
     changed: float
     gone: bool
 
     def settled(self) -> bool:
         """Whether nothing more is to be done about it by itself: prepared, or failed for good."""
-        return self.state == "done" or (
-            self.state == "failed" and (self.permanent or self.attempts >= MAX_ATTEMPTS)
-        )
+        return self.state == "done" or (self.state == "failed" and self.due is None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +66,11 @@ class Candidate:
 def known_in(db: sqlite3.Connection, library: str, folder: bytes) -> dict[bytes, Known]:
     """The catalog's locations directly in `folder`, by name."""
     rows = db.execute(
-        "SELECT name, size, mtime_ns, state, permanent, attempts, job, changed, gone IS NOT NULL"
+        "SELECT name, size, mtime_ns, state, due, job, changed, gone IS NOT NULL"
         " FROM locations WHERE library = ? AND folder = ?",
         (library, folder),
     )
-    return {
-        row[0]: Known(row[1], row[2], row[3], bool(row[4]), row[5], row[6], row[7], bool(row[8]))
-        for row in rows
-    }
+    return {row[0]: Known(*row[1:]) for row in rows}
 
 
 def enqueue(
@@ -98,7 +91,7 @@ def enqueue(
             # Other bytes are another asset; the same ones need not be hashed again.
             "  asset = CASE WHEN size = excluded.size AND mtime_ns = excluded.mtime_ns THEN asset END,"
             "  attempts = CASE WHEN size = excluded.size AND mtime_ns = excluded.mtime_ns"
-            "             THEN attempts ELSE 0 END, permanent = 0"
+            "             THEN attempts ELSE 0 END, permanent = 0, due = NULL"
             " WHERE locations.changed = ?"
             " RETURNING id",
             (
@@ -164,10 +157,10 @@ def count(db: sqlite3.Connection, scope: Scope) -> int:
 
 
 def paths(db: sqlite3.Connection, ids: Sequence[int]) -> dict[int, tuple[bytes, str | None]]:
-    """(path, hash of the asset it is known to hold or None) of locations by id."""
+    """(path, hash of the asset it is known to hold or None) of the locations by id that have not failed."""
     rows = db.execute(
         "SELECT l.id, l.folder, l.name, a.hash FROM locations l LEFT JOIN assets a ON a.id = l.asset"
-        f" WHERE l.id IN ({','.join('?' * len(ids))})",
+        f" WHERE l.id IN ({','.join('?' * len(ids))}) AND l.state != 'failed'",
         list(ids),
     )
     return {row[0]: (os.path.join(row[1], row[2]), row[3]) for row in rows}
@@ -176,28 +169,32 @@ def paths(db: sqlite3.Connection, ids: Sequence[int]) -> dict[int, tuple[bytes, 
 def prepared(db: sqlite3.Connection, location: int, asset: int) -> None:
     """The location holds `asset`, and its rendition is made."""
     db.execute(
-        "UPDATE locations SET asset = ?, state = 'done', reason = NULL, permanent = 0, attempts = 0,"
-        " job = NULL, changed = ? WHERE id = ?",
+        "UPDATE locations SET asset = ?, state = 'done', reason = NULL, permanent = 0, due = NULL,"
+        " attempts = 0, job = NULL, changed = ? WHERE id = ?",
         (asset, time.time(), location),
     )
 
 
-def failed(db: sqlite3.Connection, location: int, reason: str, permanent: bool) -> None:
-    """The location could not be prepared, for `reason`; `permanent` when trying again cannot help."""
+def failed(
+    db: sqlite3.Connection, location: int, reason: str, permanent: bool, blameless: bool = False
+) -> None:
+    """The location could not be prepared, for `reason`; when it is tried again: `retries.due`."""
+    row = db.execute("SELECT attempts, state FROM locations WHERE id = ?", (location,)).fetchone()
+    if row is None or row[1] == "failed":
+        return  # forgotten, or written down before
+    attempts = row[0] + 1
+    due = retries.due(attempts, permanent=permanent, blameless=blameless)
     db.execute(
-        "UPDATE locations SET state = 'failed', reason = ?, permanent = ?, attempts = attempts + 1,"
+        "UPDATE locations SET state = 'failed', reason = ?, permanent = ?, attempts = ?, due = ?,"
         " job = NULL, changed = ? WHERE id = ?",
-        (storable(reason), permanent, time.time(), location),
+        (storable(reason), permanent, attempts, due, time.time(), location),
     )
 
 
 def give_up(db: sqlite3.Connection, job: str, reason: str) -> None:
     """The files that wait for `job` will not be prepared by it."""
-    db.execute(
-        "UPDATE locations SET state = 'failed', reason = ?, attempts = attempts + 1, job = NULL, changed = ?"
-        " WHERE job = ? AND state = 'queued'",
-        (storable(reason), time.time(), job),
-    )
+    for row in db.execute("SELECT id FROM locations WHERE job = ? AND state = 'queued'", (job,)).fetchall():
+        failed(db, row[0], reason, permanent=False)
 
 
 def exists(db: sqlite3.Connection, location: int) -> bool:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Sequence
 
+from mediaflow.catalog import retries
 from mediaflow.catalog.database import storable
-from mediaflow.catalog.locations import MAX_ATTEMPTS, Candidate, Scope
+from mediaflow.catalog.locations import Candidate, Scope
 
 # A row that asks for nothing more by itself.
-SETTLED = (
-    "(w.state IN ('done', 'skipped')"
-    f" OR (w.state = 'failed' AND (w.permanent OR w.attempts >= {MAX_ATTEMPTS})))"
-)
+SETTLED = "(w.state IN ('done', 'skipped') OR (w.state = 'failed' AND w.due IS NULL))"
 # What nobody can look at any more is not waited for.
 THERE = "EXISTS (SELECT 1 FROM locations l WHERE l.asset = w.asset AND l.gone IS NULL)"
 
@@ -31,7 +29,7 @@ def want(
     db.execute(
         "INSERT INTO work (asset, task, model, state, job, changed) VALUES (?, ?, ?, 'wanted', ?, ?)"
         " ON CONFLICT (asset, task, model) DO UPDATE SET state = 'wanted', job = excluded.job,"
-        "  changed = excluded.changed",
+        "  due = NULL, changed = excluded.changed",
         (asset, task, model, job, time.time()),
     )
     return True
@@ -39,41 +37,61 @@ def want(
 
 def skip(db: sqlite3.Connection, asset: int, task: str, model: str) -> None:
     """Write down that the task does not apply to this asset."""
-    _settle(db, asset, task, model, "skipped", None, False)
+    _settle(db, asset, task, model, "skipped")
 
 
 def finish(db: sqlite3.Connection, asset: int, task: str, model: str) -> None:
     """Write down that the findings are in the catalog."""
-    _settle(db, asset, task, model, "done", None, False)
+    _settle(db, asset, task, model, "done")
 
 
-def fail(db: sqlite3.Connection, asset: int, task: str, model: str, reason: str, permanent: bool) -> None:
-    """Write down why the task failed; what was found earlier stays done."""
-    _settle(db, asset, task, model, "failed", reason, permanent)
+def fail(
+    db: sqlite3.Connection,
+    asset: int,
+    task: str,
+    model: str,
+    reason: str,
+    permanent: bool,
+    blameless: bool = False,
+) -> None:
+    """Write down why the task failed; what was found earlier stays done. Tried again: `retries.due`."""
+    row = db.execute(
+        "SELECT attempts, state FROM work WHERE asset = ? AND task = ? AND model = ?", (asset, task, model)
+    ).fetchone()
+    if row and row[1] == "failed":
+        return  # written down before
+    attempts = row[0] + 1 if row else 1
+    due = retries.due(attempts, permanent=permanent, blameless=blameless)
+    _settle(db, asset, task, model, "failed", storable(reason), permanent, attempts, due)
 
 
 def _settle(
-    db: sqlite3.Connection, asset: int, task: str, model: str, state: str, reason: str | None, permanent: bool
+    db: sqlite3.Connection,
+    asset: int,
+    task: str,
+    model: str,
+    state: str,
+    reason: str | None = None,
+    permanent: bool = False,
+    attempts: int = 0,
+    due: float | None = None,
 ) -> None:
-    failed = state == "failed"
     db.execute(
-        "INSERT INTO work (asset, task, model, state, reason, permanent, attempts, changed)"
-        " VALUES (:asset, :task, :model, :state, :reason, :permanent, :failed, :now)"
-        " ON CONFLICT (asset, task, model) DO UPDATE SET state = :state, reason = :reason,"
-        "  permanent = :permanent, attempts = CASE WHEN :failed THEN attempts + 1 ELSE 0 END,"
-        "  job = NULL, changed = :now WHERE NOT (:failed AND state = 'done')",
-        {"asset": asset, "task": task, "model": model, "state": state, "reason": reason and storable(reason)}
-        | {"permanent": permanent, "failed": failed, "now": time.time()},
+        "INSERT INTO work (asset, task, model, state, reason, permanent, attempts, due, changed)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (asset, task, model) DO UPDATE SET state = excluded.state, reason = excluded.reason,"
+        "  permanent = excluded.permanent, attempts = excluded.attempts, due = excluded.due, job = NULL,"
+        "  changed = excluded.changed WHERE NOT (excluded.state = 'failed' AND work.state = 'done')",
+        (asset, task, model, state, reason, permanent, attempts, due, time.time()),
     )
 
 
 def give_up(db: sqlite3.Connection, job: str, reason: str) -> None:
     """What is wanted of `job` will not be done by it."""
-    db.execute(
-        "UPDATE work SET state = 'failed', reason = ?, attempts = attempts + 1, job = NULL, changed = ?"
-        " WHERE job = ? AND state = 'wanted'",
-        (storable(reason), time.time(), job),
-    )
+    for row in db.execute(
+        "SELECT asset, task, model FROM work WHERE job = ? AND state = 'wanted'", (job,)
+    ).fetchall():
+        fail(db, row[0], row[1], row[2], reason, permanent=False)
 
 
 def drop_unfinished(db: sqlite3.Connection, asset: int, task: str, models: Sequence[str]) -> None:
@@ -85,48 +103,54 @@ def drop_unfinished(db: sqlite3.Connection, asset: int, task: str, models: Seque
     )
 
 
+def jobs(db: sqlite3.Connection) -> set[str]:
+    """The jobs that the ledger waits for."""
+    rows = db.execute(
+        "SELECT job FROM work WHERE state = 'wanted' UNION SELECT job FROM locations WHERE state = 'queued'"
+    )
+    return {row[0] for row in rows}
+
+
 def has(db: sqlite3.Connection, asset: int, task: str) -> bool:
     """Whether the task was ever asked for on this asset, with any model."""
     row = db.execute("SELECT 1 FROM work WHERE asset = ? AND task = ? LIMIT 1", (asset, task)).fetchone()
     return row is not None
 
 
-def remember_live(db: sqlite3.Connection, live: Iterable[str]) -> None:
-    """Keep the ids of the jobs now in the queues in a temporary table, for `lacking`."""
-    db.execute("CREATE TEMP TABLE IF NOT EXISTS live_jobs (job TEXT PRIMARY KEY) WITHOUT ROWID")
-    db.execute("DELETE FROM live_jobs")
-    db.executemany("INSERT OR IGNORE INTO live_jobs VALUES (?)", ((job,) for job in live))
-
-
 def lacking(
-    db: sqlite3.Connection, scope: Scope, models: dict[str, str], texts: dict[str, str]
+    db: sqlite3.Connection,
+    scope: Scope,
+    models: dict[str, str],
+    texts: dict[str, str],
+    awaits: Callable[[str], bool],
 ) -> list[Candidate]:
     """Prepared files in `scope` that lack one of the tasks (`models`: task → model).
 
     `texts` (source → model) are those by which the text of files that have some is to be embedded.
 
     A task lacks when the ledger has no row for it, when it failed and may be tried again, or when
-    it is wanted and its job is not in the queues any more (see `remember_live`).
+    it is wanted and its job is lost: `awaits` says of a job whether it is still to be waited for.
     """
+    db.create_function("awaits", 1, awaits)
     condition, parameters = scope.where()
     missing = []
     for task, model in models.items():
         missing.append(
             "NOT EXISTS (SELECT 1 FROM work w WHERE w.asset = l.asset AND w.task = ? AND w.model = ?"
-            f" AND ({SETTLED} OR (w.state = 'wanted' AND w.job IN live_jobs)))"
+            f" AND ({SETTLED} OR (w.state = 'wanted' AND awaits(w.job))))"
         )
         parameters += [task, model]
     for source, model in texts.items():
         missing.append(
             "(EXISTS (SELECT 1 FROM passages p WHERE p.asset = l.asset AND p.source = ?)"
             " AND NOT EXISTS (SELECT 1 FROM work w WHERE w.asset = l.asset AND w.task = 'embed'"
-            f" AND w.model = ? AND ({SETTLED} OR (w.state = 'wanted' AND w.job IN live_jobs))))"
+            f" AND w.model = ? AND ({SETTLED} OR (w.state = 'wanted' AND awaits(w.job)))))"
         )
         parameters += [source, model]
     marks = ",".join("?" * len(models))
     missing.append(
         f"EXISTS (SELECT 1 FROM work w WHERE w.asset = l.asset AND w.task IN ({marks})"
-        " AND w.state = 'wanted' AND w.job NOT IN live_jobs)"
+        " AND w.state = 'wanted' AND NOT awaits(w.job))"
     )
     parameters += list(models)
     rows = db.execute(
@@ -138,20 +162,26 @@ def lacking(
 
 
 def open_tasks(db: sqlite3.Connection, scope: Scope) -> dict[str, int]:
-    """How much is still to be done in `scope`, by queue: `prepare` in files, tasks in assets."""
+    """How much is still to be done in `scope`, by queue: `prepare` in files, tasks in assets.
+
+    What failed and is tried again soon is open too.
+    """
     condition, parameters = scope.where()
+    soon = time.time() + retries.WAITED_FOR_SECONDS
     counts: dict[str, int] = {}
     queued = db.execute(
-        f"SELECT COUNT(*) FROM locations l WHERE l.state = 'queued' AND l.gone IS NULL AND {condition}",
-        parameters,
+        "SELECT COUNT(*) FROM locations l WHERE (l.state = 'queued' OR (l.state = 'failed' AND l.due < ?))"
+        f" AND l.gone IS NULL AND {condition}",
+        [soon, *parameters],
     ).fetchone()[0]
     if queued:
         counts["prepare"] = queued
     rows = db.execute(
-        "SELECT w.task, COUNT(*) FROM work w WHERE w.state = 'wanted' AND EXISTS"
+        "SELECT w.task, COUNT(*) FROM work w WHERE w.state IN ('wanted', 'failed')"
+        " AND (w.state = 'wanted' OR w.due < ?) AND EXISTS"
         f" (SELECT 1 FROM locations l WHERE l.asset = w.asset AND l.gone IS NULL AND {condition})"
         " GROUP BY w.task",
-        parameters,
+        [soon, *parameters],
     )
     return counts | {row[0]: row[1] for row in rows}
 
@@ -179,11 +209,6 @@ def forget_text(db: sqlite3.Connection, asset: int, source: str) -> None:
     )
 
 
-def jobs(db: sqlite3.Connection) -> list[str]:
-    """The ids of the jobs that the ledger has wanted work in."""
-    return [row[0] for row in db.execute("SELECT DISTINCT job FROM work WHERE state = 'wanted'")]
-
-
 def settled_since(db: sqlite3.Connection, since: float) -> dict[str, int]:
     """How many pieces of work were done or failed since a time, by task; files prepared as `prepare`."""
     counts = {
@@ -201,16 +226,16 @@ def settled_since(db: sqlite3.Connection, since: float) -> dict[str, int]:
 
 def completeness(db: sqlite3.Connection) -> dict[str, object]:
     """Whether all that is wanted of everything known is done, and what is not: the proof of `status`."""
+    soon = time.time() + retries.WAITED_FOR_SECONDS
+    is_open = "COALESCE(SUM(state != 'failed' OR COALESCE(due < ?, 0)), 0)"
     queued, unprepared = db.execute(
-        "SELECT COALESCE(SUM(state = 'queued'), 0), COALESCE(SUM(state = 'failed'), 0) FROM locations"
-        " WHERE state != 'done' AND gone IS NULL"
+        f"SELECT {is_open}, COUNT(*) FROM locations WHERE state != 'done' AND gone IS NULL", (soon,)
     ).fetchone()
-    wanted, failed = db.execute(
-        "SELECT COALESCE(SUM(state = 'wanted'), 0), COALESCE(SUM(state = 'failed'), 0) FROM work w"
-        f" WHERE state IN ('wanted', 'failed') AND {THERE}"
+    wanted, unfinished = db.execute(
+        f"SELECT {is_open}, COUNT(*) FROM work w WHERE state IN ('wanted', 'failed') AND {THERE}", (soon,)
     ).fetchone()
     return {
         "complete": not (queued or wanted),
         "open": queued + wanted,
-        "failed": unprepared + failed,
+        "failed": unprepared + unfinished - queued - wanted,
     }

@@ -45,7 +45,7 @@ _OTHER_MAGIC = (
 def hash_file(path: str) -> str:
     """The SHA-256 of a file's bytes, in hex: what an asset is known by.
 
-    Raises MediaError for an empty file, and one that is not permanent where the file cannot be read.
+    Raises MediaError for an empty file, and a blameless one where the file cannot be read.
     """
     digest = hashlib.sha256()
     size = 0
@@ -63,7 +63,7 @@ def hash_file(path: str) -> str:
 
 def unreadable(error: OSError) -> MediaError:
     """The failure to read an original, which may well work another time."""
-    return MediaError(f"the file cannot be read: {error.strerror or error}", permanent=False)
+    return MediaError(f"the file cannot be read: {error.strerror or error}", blameless=True)
 
 
 def read_head(file: BinaryIO) -> bytes:

@@ -13,7 +13,9 @@ from collections.abc import Iterable, Sequence
 from redis import Redis
 from redis.exceptions import RedisError
 
+from mediaflow.catalog.database import connect as open_catalog
 from mediaflow.errors import UnreachableError
+from mediaflow.ops.heal import Healer
 from mediaflow.ops.lock import lock_path
 from mediaflow.ops.processes import Planned, log_path, planned_workers, start_worker, stop_processes
 from mediaflow.ops.up import (
@@ -24,15 +26,17 @@ from mediaflow.ops.up import (
     stop_running,
     to_take_down,
 )
-from mediaflow.queues.connection import connect, outside_url
+from mediaflow.queues.connection import connect, explain, outside_url
 from mediaflow.queues.overview import served_queues
 from mediaflow.queues.recovery import live_jobs
-from mediaflow.settings import load_settings
+from mediaflow.settings import all_queues, load_settings
 
 START_SECONDS = 30
 CHECK_SECONDS = 2
 # So long a thing may be amiss before waiting for it is given up: `up` starts again what ends.
 PATIENCE_SECONDS = 60
+# What failed is tried again after pauses; till then it is in no queue.
+LOST_SECONDS = 180
 
 
 class Serving:
@@ -45,7 +49,8 @@ class Serving:
         self._ours = False
         self._gate = -1
         self._workers: dict[str, subprocess.Popen[bytes]] = {}
-        self._looked = self._well = 0.0
+        self._looked = self._well = self._seen_live = 0.0
+        self._healer = Healer()
 
     def connect(self) -> Redis:
         """The connection to a queue that is served. Raises UnreachableError when it cannot be had."""
@@ -56,7 +61,7 @@ class Serving:
                 start_detached()
             self._connection = connect()
             self._serve_all(self._connection)
-            self._looked = self._well = time.monotonic()
+            self._looked = self._well = self._seen_live = time.monotonic()
         return self._connection
 
     def check(self, open_queues: Iterable[str] = ()) -> None:
@@ -138,13 +143,19 @@ class Serving:
             # Anew: the embedded queue has another address when it was started again.
             with contextlib.closing(connect()) as connection:
                 unserved = (self._needed | open_queues) - served_queues(connection)
-                live = live_jobs(connection, [*load_settings().tasks, "prepare", "index"])
+                live = live_jobs(connection, all_queues())
+                if not self._local:  # nobody else does
+                    with contextlib.closing(open_catalog()) as db:
+                        self._healer.reclaim(db, connection)
+                        self._healer.heal(db, connection)
         except (RedisError, UnreachableError) as error:
-            return str(error)
+            return explain(error)
         # Earlier submits may have left work for tasks that `up` does not serve.
         self._start(unserved - self._needed)
         if unserved:
             return f"No worker serves {', '.join(sorted(unserved))}; see {log_path(min(unserved))}."
-        if open_queues and not live:
-            return "Work is open but in no queue any more: submit again. Failed jobs: mediaflow dashboard."
+        if live or not open_queues:
+            self._seen_live = time.monotonic()
+        if time.monotonic() - self._seen_live > LOST_SECONDS:
+            return "Work is open but in no queue any more: mediaflow doctor says why."
         return ""

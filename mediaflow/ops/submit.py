@@ -18,9 +18,10 @@ from mediaflow.errors import UsageError
 from mediaflow.media.walk import Folder, walk
 from mediaflow.names import readable
 from mediaflow.ops.plan import Plan
-from mediaflow.queues.jobs import PREPARE, NewJob, enqueue, job_id
+from mediaflow.queues.jobs import PREPARE, NewJob, enqueue
+from mediaflow.queues.lineage import Live, new_id
 from mediaflow.queues.recovery import live_jobs
-from mediaflow.settings import home, load_settings
+from mediaflow.settings import all_queues, home, load_settings
 
 # Files are entered in the catalog in pieces of this many, one transaction each.
 PIECE = 2048
@@ -53,7 +54,7 @@ def submit(db: sqlite3.Connection, connect: Callable[[], Redis], plan: Plan, run
     """
     live = _Live(connect)
     count = runs.Count()
-    gatherer = _Gatherer(db, connect, plan, run)
+    gatherer = _Gatherer(db, connect, plan, run, load_settings().prepare.batch)
     seen: set[bytes] = set()
     for folder in _walk(plan):
         seen.add(folder.path)
@@ -83,8 +84,7 @@ def dry_run(db: sqlite3.Connection, plan: Plan) -> tuple[runs.Count, int]:
             count.new += row is None or (row.size, row.mtime_ns) != (file.size, file.mtime_ns)
         plan.on_folder(count)
     count.known = count.files - count.new
-    work.remember_live(db, work.jobs(db))
-    return count, len(work.lacking(db, plan.scope, plan.models, plan.texts))
+    return count, len(work.lacking(db, plan.scope, plan.models, plan.texts, lambda _: True))
 
 
 def _compare(
@@ -142,12 +142,11 @@ def _is_gone(path: bytes) -> bool:
 
 def _enqueue_lacking(db: sqlite3.Connection, live: _Live, plan: Plan, gatherer: _Gatherer) -> None:
     """Enqueue prepared files that lack a task, also those whose job was lost."""
-    work.remember_live(db, ())
-    if not work.lacking(db, plan.scope, plan.models, plan.texts):
+    if not work.lacking(db, plan.scope, plan.models, plan.texts, lambda _: False):
         return
     # Asked anew, after the ledger told: what moved on since must not be taken for lost.
-    work.remember_live(db, live.now())
-    gatherer.take(work.lacking(db, plan.scope, plan.models, plan.texts))
+    now = live.now()
+    gatherer.take(work.lacking(db, plan.scope, plan.models, plan.texts, now.awaits))
     gatherer.flush()
 
 
@@ -156,29 +155,33 @@ class _Live:
 
     def __init__(self, connect: Callable[[], Redis]) -> None:
         self._connect = connect
-        self._jobs: set[str] | None = None
+        self._jobs: Live | None = None
 
     def __contains__(self, job: object) -> bool:
         if self._jobs is None:
             self._jobs = self.now()
         return job in self._jobs
 
-    def now(self) -> set[str]:
-        return live_jobs(self._connect(), [*load_settings().tasks, "prepare", "index"])
+    def now(self) -> Live:
+        return live_jobs(self._connect(), all_queues())
 
 
-def enqueue_files(db: sqlite3.Connection, connect: Callable[[], Redis], plan: Plan, run: int) -> None:
-    """Enqueue the files that the plan's scope names, known to the catalog, without a walk."""
-    gatherer = _Gatherer(db, connect, plan, run)
+def enqueue_files(
+    db: sqlite3.Connection, connect: Callable[[], Redis], plan: Plan, run: int, together: int
+) -> None:
+    """Enqueue the files that the plan's scope names, known to the catalog, `together` in a job; no walk."""
+    gatherer = _Gatherer(db, connect, plan, run, together)
     gatherer.take(locations.candidates(db, plan.scope.library, plan.scope.roots))
     gatherer.flush()
 
 
 class _Gatherer:
-    """Gathers candidates across folders and enqueues them in jobs of the size the settings say."""
+    """Gathers candidates across folders and enqueues them, `together` in a job."""
 
-    def __init__(self, db: sqlite3.Connection, connect: Callable[[], Redis], plan: Plan, run: int) -> None:
-        self.db, self.connect, self.plan, self.run = db, connect, plan, run
+    def __init__(
+        self, db: sqlite3.Connection, connect: Callable[[], Redis], plan: Plan, run: int, together: int
+    ) -> None:
+        self.db, self.connect, self.plan, self.run, self.together = db, connect, plan, run, together
         self._open: list[Candidate] = []
 
     def take(self, candidates: list[Candidate]) -> None:
@@ -192,12 +195,11 @@ class _Gatherer:
         self._open = []
 
     def _enqueue(self, files: list[Candidate]) -> None:
-        size = load_settings().prepare.batch
         jobs = []
         with transaction(self.db):
-            for first in range(0, len(files), size):
-                job = job_id(self.run, "prepare")
-                part = files[first : first + size]
+            for first in range(0, len(files), self.together):
+                job = new_id(self.run, "prepare")
+                part = files[first : first + self.together]
                 ids = locations.enqueue(self.db, self.plan.scope.library, self.run, job, part)
                 if ids:
                     names = ", ".join(readable(file.name) for file in part[:3])

@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from redis import Redis
 from redis.exceptions import RedisError
 
 from mediaflow.catalog.database import connect as open_catalog
 from mediaflow.errors import MediaflowError, UnreachableError, UsageError
+from mediaflow.lifeline import is_stopped
 from mediaflow.media import cache
+from mediaflow.ops.heal import Healer
 from mediaflow.ops.lock import Lock, holder
 from mediaflow.ops.processes import (
     Planned,
@@ -31,16 +32,17 @@ from mediaflow.ops.processes import (
     stop_processes,
 )
 from mediaflow.queues import embedded
-from mediaflow.queues.connection import connect
+from mediaflow.queues.connection import connect, explain
 from mediaflow.queues.overview import served_queues
-from mediaflow.queues.recovery import reclaim
 from mediaflow.settings import home, load_settings
 
 STOP_SECONDS = 20
 # Less than the 5 seconds after which honcho kills what it has told to stop.
 PROCFILE_SECONDS = 4.5
-RECLAIM_SECONDS = 15
+HEAL_SECONDS = 5
 TIDY_SECONDS = 600
+# A process that was stopped (SIGSTOP), or a queue that does not answer, for so long is replaced.
+STANDSTILL_SECONDS = 20.0
 # A worker that ends at once, again and again, is started ever more seldom.
 LONGEST_PAUSE = 60.0
 
@@ -54,6 +56,7 @@ class _Running:
     started: float
     pause: float = 1.0
     start_again: float | None = None
+    stopped: float | None = None
 
 
 @dataclass(slots=True)
@@ -69,6 +72,8 @@ class Supervisor:
     _stop: bool = field(default=False, init=False)
     _server: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _running: list[_Running] = field(default_factory=list, init=False)
+    _healer: Healer = field(default_factory=Healer, init=False)
+    _said: str = field(default="", init=False)
 
     def run(self) -> None:
         """Start everything, watch it until SIGINT or SIGTERM, then stop it in order.
@@ -101,8 +106,7 @@ class Supervisor:
         if needs_queue():
             self._server = embedded.start()
             self._say("queue: embedded Valkey is up")
-        connection = connect()
-        self._reclaim(connection)
+        self._heal()
         if self.queue_only:
             return
         for planned in planned_workers(load_settings()):
@@ -114,16 +118,22 @@ class Supervisor:
         ready_file().touch()
 
     def _watch(self) -> None:
-        reclaimed = tidied = time.monotonic()
+        healed = tidied = answered = time.monotonic()
         while not self._stop:
             time.sleep(0.2)
             now = time.monotonic()
             if self._server is not None and self._server.poll() is not None:
                 self._restart_queue(self._server.returncode)
             died = [running for running in self._running if self._tend(running, now)]
-            if died or now - reclaimed > RECLAIM_SECONDS:
-                reclaimed = now
-                self._reclaim(connect)
+            if died or now - healed > HEAL_SECONDS:
+                if self._heal():
+                    answered = time.monotonic()
+                elif self._server is not None and time.monotonic() - answered > STANDSTILL_SECONDS:
+                    if not embedded.answers():
+                        self._say("queue: the embedded Valkey does not answer; replacing it")
+                        self._server.kill()
+                    answered = time.monotonic()
+                healed = time.monotonic()
             if now - tidied > TIDY_SECONDS:
                 tidied = now
                 self._tidy()
@@ -131,9 +141,10 @@ class Supervisor:
     def _restart_queue(self, status: int) -> None:
         self._say(f"queue: the embedded Valkey ended (status {status}); starting it again")
         time.sleep(1)  # one that ends at once must not keep the machine busy
-        self._server = embedded.start()
-        for running in self._running:  # its address is new
-            running.process.terminate()
+        try:
+            self._server = embedded.start()
+        except (MediaflowError, OSError) as error:  # its disk may be full: that passes
+            self._say(f"queue: {error}")
 
     def _tidy(self) -> None:
         """Keep renditions and logs within their bounds; what does not work now is tried again later."""
@@ -148,6 +159,7 @@ class Supervisor:
     def _tend(self, running: _Running, now: float) -> bool:
         """Start a worker again that has ended; True when it has just ended."""
         if running.process.poll() is None:
+            self._replace_stopped(running, now)
             return False
         if running.start_again is None:
             if now - running.started > LONGEST_PAUSE:
@@ -168,15 +180,39 @@ class Supervisor:
                 running.start_again = now + LONGEST_PAUSE
         return False
 
-    def _reclaim(self, connection: Redis | Callable[[], Redis]) -> None:
-        queues = [*load_settings().tasks, "prepare", "index"]
+    def _replace_stopped(self, running: _Running, now: float) -> None:
+        """End a worker that somebody has stopped and left so: another takes its place."""
+        if not is_stopped(running.process.pid):
+            running.stopped = None
+        elif running.stopped is None:
+            running.stopped = now
+        elif now - running.stopped > STANDSTILL_SECONDS:
+            self._say(f"{running.planned.name}: was stopped and does not go on; replacing it")
+            running.process.kill()
+
+    def _heal(self) -> bool:
+        """Take back what dead workers had, and enqueue what is lost or due; False when it cannot."""
         try:
-            count = reclaim(connection if isinstance(connection, Redis) else connection(), queues)
-        except (RedisError, UnreachableError) as error:
-            self._say(f"queue: {error}")
-            return
-        if count:
-            self._say(f"queue: {count} jobs of workers that ended are waiting again")
+            with contextlib.closing(connect()) as connection, contextlib.closing(open_catalog()) as db:
+                reclaimed = self._healer.reclaim(db, connection)
+                healed = self._healer.heal(db, connection)
+        except (MediaflowError, RedisError, sqlite3.Error, OSError) as error:
+            self._say_once(f"queue: {explain(error)}")
+            return False
+        self._said = ""
+        if reclaimed.waiting:
+            self._say(f"queue: {reclaimed.waiting} jobs of workers that ended are waiting again")
+        if reclaimed.given_up:
+            self._say(f"queue: {len(reclaimed.given_up)} jobs that took down workers are taken apart")
+        if healed:
+            self._say(f"queue: {healed} files whose work was lost or failed are tried again")
+        return True
+
+    def _say_once(self, message: str) -> None:
+        """Say what was not said last."""
+        if message != self._said:
+            self._said = message
+            self._say(message)
 
     def _stop_all(self) -> None:
         ready_file().unlink(missing_ok=True)

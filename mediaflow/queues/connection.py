@@ -50,6 +50,26 @@ def without_password(url: str) -> str:
     return urlunsplit(parts._replace(netloc=f"{user}:***@{place}"))
 
 
+def explain(error: Exception) -> str:
+    """Why the queue (or what else is needed) does not let work go on, in words."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    for mark, meaning in _REFUSALS.items():
+        if mark in text:
+            return f"{meaning} ({text})"
+    return text
+
+
+# How Redis and Valkey begin their refusals (redis.conf: maxmemory, replica-read-only, appendfsync).
+_REFUSALS = {
+    "OOM": "the queue has no memory left: free some, or raise its maxmemory",
+    "maxmemory": "the queue has no memory left: free some, or raise its maxmemory",
+    "MISCONF": "the queue cannot write its file: free some disk space",
+    "READONLY": "the queue is a read-only replica: name its primary in MEDIAFLOW_REDIS_URL",
+    "read only replica": "the queue is a read-only replica: name its primary in MEDIAFLOW_REDIS_URL",
+    "LOADING": "the queue is still reading its file",
+}
+
+
 def open_connection(url: str) -> Redis:
     """A client that rides out short interruptions; does not connect yet.
 
@@ -59,6 +79,8 @@ def open_connection(url: str) -> Redis:
         return Redis.from_url(
             url,
             socket_connect_timeout=5,
+            # A connection may be cut without a word. A worker, which waits for jobs, has a longer one.
+            socket_timeout=10,
             socket_keepalive=True,
             health_check_interval=30,
             retry=Retry(ExponentialBackoff(cap=2, base=0.1), 5),

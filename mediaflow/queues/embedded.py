@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -11,31 +12,36 @@ import subprocess
 import time
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from mediaflow.errors import UnreachableError
 from mediaflow.lifeline import end_with_parent, runs
-from mediaflow.queues.connection import embedded_file, open_connection
+from mediaflow.queues.connection import embedded_file, open_connection, redis_url
 from mediaflow.settings import home
 
 START_SECONDS = 30
+KILL_SECONDS = 15
 
 
 def start() -> subprocess.Popen[bytes]:
     """Start the server and wait until it answers; `valkey.json` then says how to reach it.
 
+    It keeps its port and password from start to start where it can: who waits for it finds it again.
     Every write is in the append-only file within a second, so a crash loses at most that, and the
     catalog knows what to enqueue again. A server that was left running is stopped first: two would
     spoil each other's file. Raises UnreachableError with the end of its log.
     """
-    _stop_orphan()
     folder = home() / "valkey"
     folder.mkdir(parents=True, exist_ok=True)
+    before = _stop_orphan(folder)
     log = folder / "valkey.log"
     _keep_short(log)
-    port, password = _free_port(), secrets.token_urlsafe(24)
+    port, password = _address(before)
     configuration = folder / "valkey.conf"
     _write_private(configuration, _configuration(folder, port, password))
     with log.open("ab") as output:
@@ -71,28 +77,65 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     embedded_file().unlink(missing_ok=True)
 
 
-def _stop_orphan() -> None:
-    """Stop the server of an `up` that was killed; its password tells that it is ours."""
+def answers() -> bool:
+    """Whether the server answers at all, be it with an error."""
+    url = redis_url()
+    if url is None:
+        return False
+    client = Redis.from_url(url, socket_connect_timeout=2, socket_timeout=5)
+    try:
+        client.ping()
+    except (RedisConnectionError, RedisTimeoutError):
+        return False
+    except RedisError:
+        return True
+    return True
+
+
+def _address(before: str) -> tuple[int, str]:
+    """Port and password: those of the URL `before`, unless there is none or another has its port now."""
+    parts = urlsplit(before)
+    if parts.port and parts.password and _is_free(parts.port):
+        return parts.port, parts.password
+    return _free_port(), secrets.token_urlsafe(24)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _stop_orphan(folder: Path) -> str:
+    """Stop the server of an `up` that was killed: two would spoil each other's file. Its URL, or none."""
     try:
         found = json.loads(embedded_file().read_text())
         url, pid = str(found["url"]), int(found["pid"])
     except (OSError, ValueError, LookupError):
-        return
-    client = Redis.from_url(url, socket_connect_timeout=1, socket_timeout=5)
-    try:
-        ours = int(client.info("server")["process_id"]) == pid  # else another has its port by now
-        if ours:
-            client.shutdown()
-    except (RedisError, OSError):
-        ours = False
+        return ""
     deadline = time.monotonic() + START_SECONDS
-    while ours and runs(pid):
+    while _serves(pid, folder):
+        with contextlib.suppress(ProcessLookupError):
+            # One that was stopped, or hangs, hears nothing but the last.
+            os.kill(pid, signal.SIGTERM if time.monotonic() < deadline - KILL_SECONDS else signal.SIGKILL)
         if time.monotonic() > deadline:
             raise UnreachableError(
                 f"An embedded Valkey of an earlier run (pid {pid}) does not stop; kill it."
             )
-        time.sleep(0.05)
-    embedded_file().unlink(missing_ok=True)
+        time.sleep(0.1)
+    return url
+
+
+def _serves(pid: int, folder: Path) -> bool:
+    """Whether a process is a server that works in our folder; another may have the pid by now."""
+    try:
+        return runs(pid) and Path(f"/proc/{pid}/cwd").resolve(strict=True) == folder.resolve()
+    except OSError:
+        return False
 
 
 def _configuration(folder: Path, port: int, password: str) -> str:

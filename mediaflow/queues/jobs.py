@@ -6,13 +6,13 @@ is refused when it is read, so that nobody who can write to Redis can run code h
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import rq.serializers
 from redis import Redis
+from redis.exceptions import WatchError
 from rq import Queue, Retry
 from rq.job import Job
 from rq.serializers import JSONSerializer
@@ -91,11 +91,6 @@ class NewJob:
     description: str
 
 
-def job_id(run: int, queue: str) -> str:
-    """A fresh id that says which run and queue a job belongs to."""
-    return f"run{run}-{queue}-{uuid.uuid4().hex[:12]}"
-
-
 def queue(name: str, connection: Redis) -> Queue:
     """The RQ queue called `name`, with JSON and the allow-list."""
     return Queue(
@@ -103,21 +98,37 @@ def queue(name: str, connection: Redis) -> Queue:
     )
 
 
-def enqueue(connection: Redis, name: str, jobs: Iterable[NewJob]) -> None:
-    """Put jobs into the queue called `name`, all in one round trip."""
+def enqueue(connection: Redis, name: str, jobs: Sequence[NewJob]) -> None:
+    """Put jobs into the queue called `name`: all of them or none, and also after a lost answer once.
+
+    Raises RedisError; then the same call may be made again.
+    """
     into = queue(name, connection)
-    into.enqueue_many(
-        [
-            Queue.prepare_data(
-                job.function,
-                args=list(job.arguments),
-                job_id=job.id,
-                description=job.description,
-                timeout=-1,
-                result_ttl=KEEP_FINISHED,
-                failure_ttl=KEEP_FAILED,
-                retry=Retry(max=3),
-            )
-            for job in jobs
-        ]
-    )
+    data = [
+        Queue.prepare_data(
+            job.function,
+            args=list(job.arguments),
+            job_id=job.id,
+            description=job.description,
+            timeout=-1,
+            result_ttl=KEEP_FINISHED,
+            failure_ttl=KEEP_FAILED,
+            retry=Retry(max=3),
+        )
+        for job in jobs
+    ]
+    first = Job.key_for(jobs[0].id)
+    with connection.pipeline() as pipeline:
+        while True:
+            # Watched, so that a connection that is lost before the answer comes does not make the client
+            # send all of it again, but look first.
+            pipeline.watch(first)
+            if pipeline.exists(first):
+                return
+            pipeline.multi()
+            into.enqueue_many(data, pipeline=pipeline)
+            try:
+                pipeline.execute()
+            except WatchError:
+                continue
+            return

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
-import uuid
+import time
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 from redis import Redis
 from rq.intermediate_queue import IntermediateQueue
@@ -15,17 +17,16 @@ from rq.worker import BaseWorker, Worker
 
 from mediaflow.lifeline import runs
 from mediaflow.queues.jobs import AllowedJob, queue
+from mediaflow.queues.lineage import Live
 
-STORE_MARK = "-store-"
+# A job that so many workers took and did not live to end is given up: its files are tried one by one.
+MOST_DEATHS = 3
+# So long a living worker may have between taking a job and starting it.
+TAKING_SECONDS = 5.0
 
 
-def store_id(parent: str) -> str:
-    """A fresh id for a job that stores what job `parent` found: `live_jobs` counts it as its parent."""
-    return f"{parent}{STORE_MARK}{uuid.uuid4().hex[:8]}"
-
-
-def live_jobs(connection: Redis, names: Iterable[str]) -> set[str]:
-    """The ids of the jobs that wait or run in these queues, and of those whose findings wait to be stored."""
+def live_jobs(connection: Redis, names: Iterable[str]) -> Live:
+    """The jobs that wait or run in these queues."""
     ids: set[str] = set()
     for name in names:
         waiting = queue(name, connection)
@@ -35,49 +36,82 @@ def live_jobs(connection: Redis, names: Iterable[str]) -> set[str]:
         ids.update(IntermediateQueue(waiting.key, connection).get_job_ids())
         ids.update(started.get_job_ids(cleanup=False))
         ids.update(waiting.scheduled_job_registry.get_job_ids(cleanup=False))
-    return {id.split(STORE_MARK)[0] for id in ids}
+    return Live.of(ids)
 
 
-def reclaim(connection: Redis, names: Iterable[str]) -> int:
-    """Put jobs of workers that are no more back to the front of their queues; returns how many.
+@dataclass(slots=True)
+class Reclaimed:
+    """The jobs of dead workers: how many wait again, and the ids of those that were given up."""
 
-    A worker is no more when its heartbeat has run out, or when it was a process of this machine
-    that does not exist any more. RQ would find out too, after minutes.
+    waiting: int = 0
+    given_up: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Reclaimer:
+    """Puts jobs of workers that are no more back to the front of their queues.
+
+    A worker is no more when its heartbeat has run out, or when it was a process of this machine that
+    does not exist any more. RQ would find out too, after minutes. It remembers which jobs it saw taken
+    and not started: one that stays so was lost on the way by a worker that goes on.
     """
-    alive = {worker.name for worker in Worker.all(connection=connection) if lives(worker)}
-    return sum(_reclaim_in(connection, name, alive) for name in names)
+
+    names: tuple[str, ...]
+    _taken: dict[str, float] = field(default_factory=dict, init=False)
+
+    def look(self, connection: Redis) -> Reclaimed:
+        """Look once; to be called again and again."""
+        alive = {worker.name for worker in Worker.all(connection=connection) if lives(worker)}
+        reclaimed = Reclaimed()
+        taken: dict[str, float] = {}
+        for name in self.names:
+            for job in self._stranded(connection, name, alive, taken):
+                _put_back_or_give_up(connection, queue(name, connection), job, reclaimed)
+        self._taken = taken
+        return reclaimed
+
+    def _stranded(
+        self, connection: Redis, name: str, alive: set[str], taken: dict[str, float]
+    ) -> Iterable[Job]:
+        into = queue(name, connection)
+        intermediate = IntermediateQueue(into.key, connection)
+        started = StartedJobRegistry(queue=into, job_class=AllowedJob).get_job_ids(cleanup=False)
+        served = any(worker.split(".")[0] == name for worker in alive)
+        for id in dict.fromkeys([*started, *intermediate.get_job_ids()]):
+            job = into.fetch_job(id)
+            if job is None:
+                intermediate.remove(id)
+                continue
+            status = job.get_status()
+            if status == JobStatus.STARTED and job.worker_name not in alive:
+                yield job
+            elif status == JobStatus.QUEUED:
+                taken[id] = self._taken.get(id, time.monotonic())
+                if not served or time.monotonic() - taken[id] > TAKING_SECONDS:
+                    yield job
 
 
-def _reclaim_in(connection: Redis, name: str, alive: set[str]) -> int:
-    into = queue(name, connection)
+def reclaim(connection: Redis, names: Iterable[str]) -> Reclaimed:
+    """Put jobs of workers that are no more back to the front of their queues, by one look."""
+    return Reclaimer(tuple(names)).look(connection)
+
+
+def _put_back_or_give_up(connection: Redis, into: Queue, job: Job, reclaimed: Reclaimed) -> None:
     started = StartedJobRegistry(queue=into, job_class=AllowedJob)
-    intermediate = IntermediateQueue(into.key, connection)
-    served = any(worker.split(".")[0] == name for worker in alive)
-    count = 0
-    for id in {*started.get_job_ids(cleanup=False), *intermediate.get_job_ids()}:
-        job = into.fetch_job(id)
-        if job is None:
-            intermediate.remove(id)
-            continue
-        status = job.get_status()
-        if status == JobStatus.STARTED and job.worker_name in alive:
-            continue
-        # A living worker may just be taking it; if not, RQ's own maintenance finds out in minutes.
-        if status == JobStatus.QUEUED and served:
-            continue
-        if status in (JobStatus.STARTED, JobStatus.QUEUED):
-            _put_back(connection, into, job)
-            count += 1
-    return count
-
-
-def _put_back(connection: Redis, into: Queue, job: Job) -> None:
-    started = StartedJobRegistry(queue=into, job_class=AllowedJob)
+    deaths = int(job.get_meta(refresh=False).get("deaths", 0)) + (job.get_status() == JobStatus.STARTED)
     with connection.pipeline() as pipeline:
         started.remove_executions(job, pipeline=pipeline)
-        pipeline.lrem(IntermediateQueue(into.key, connection).key, 1, job.id)
-        pipeline.lrem(into.key, 1, job.id)
-        into._enqueue_job(job, pipeline=pipeline, at_front=True)  # noqa: SLF001 - the public way takes no pipeline
+        pipeline.lrem(IntermediateQueue(into.key, connection).key, 0, job.id)
+        pipeline.lrem(into.key, 0, job.id)
+        if deaths < MOST_DEATHS:
+            job.meta["deaths"] = deaths
+            into._enqueue_job(job, pipeline=pipeline, at_front=True)  # noqa: SLF001 - the public way takes no pipeline
+            reclaimed.waiting += 1
+        else:
+            job.set_status(JobStatus.FAILED, pipeline=pipeline)
+            reason = f"{deaths} workers ended while they had this job"
+            into.failed_job_registry.add(job, ttl=job.failure_ttl, exc_string=reason, pipeline=pipeline)
+            reclaimed.given_up.append(job.id)
         pipeline.execute()
 
 
@@ -86,3 +120,10 @@ def lives(worker: BaseWorker) -> bool:
     if worker.hostname != socket.gethostname() or not worker.pid:
         return True  # its heartbeat has not run out, or Redis would not list it
     return runs(worker.pid)
+
+
+def bury_predecessors(connection: Redis) -> None:
+    """Strike off the workers that this process was before it lost its connection."""
+    for worker in Worker.all(connection=connection):
+        if worker.hostname == socket.gethostname() and worker.pid == os.getpid():
+            worker.register_death()

@@ -1,0 +1,60 @@
+"""What is left undone and nobody is at it: failures that are due again, and work whose job is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from mediaflow.catalog import retries
+
+# A clock that was put back must not keep a failure waiting for longer than any pause is.
+_FARTHEST = 2 * retries.LATEST_SECONDS
+_DUE = "state = 'failed' AND (due <= :now OR due > :now + :farthest)"
+_LOST = "job IN (SELECT value FROM json_each(:jobs))"
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """A file, the run it was in, and the tasks that are to be done."""
+
+    library: str
+    run: int
+    path: bytes
+    tasks: tuple[str, ...]
+
+
+def due(db: sqlite3.Connection) -> list[Undone]:
+    """What failed and is to be tried again now."""
+    return _files(db, _DUE, _DUE)
+
+
+def lost(db: sqlite3.Connection, jobs: Collection[str]) -> list[Undone]:
+    """What waits for jobs that will never come."""
+    if not jobs:
+        return []
+    return _files(db, f"state = 'queued' AND {_LOST}", f"state = 'wanted' AND {_LOST}", jobs)
+
+
+def _files(
+    db: sqlite3.Connection, unprepared: str, unfinished: str, jobs: Collection[str] = ()
+) -> list[Undone]:
+    """Files that are `unprepared`, and one of each asset that has work `unfinished`."""
+    parameters = {"now": time.time(), "farthest": _FARTHEST, "jobs": json.dumps(list(jobs))}
+    rows = db.execute(
+        f"""
+        WITH open AS (SELECT asset, task FROM work WHERE {unfinished})
+        SELECT l.library, l.run, l.folder, l.name, r.tasks
+          FROM (SELECT * FROM locations WHERE gone IS NULL AND {unprepared}) l JOIN runs r ON r.id = l.run
+        UNION ALL
+        SELECT l.library, l.run, l.folder, l.name, GROUP_CONCAT(DISTINCT open.task)
+          FROM open JOIN locations l ON l.id = (SELECT MIN(id) FROM locations same
+               WHERE same.asset = open.asset AND same.state = 'done' AND same.gone IS NULL)
+         GROUP BY l.id
+        """,
+        parameters,
+    )
+    return [Undone(row[0], row[1], os.path.join(row[2], row[3]), tuple(row[4].split(","))) for row in rows]

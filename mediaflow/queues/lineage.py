@@ -1,0 +1,59 @@
+"""Descent of jobs: a job's id begins with the id of the job that made it, so that one tells of the other.
+
+`run1-prepare-ab12--ocr-cd34--store-ef56` stores what `run1-prepare-ab12--ocr-cd34` found.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+MARK = "--"
+
+
+def new_id(run: int, queue: str) -> str:
+    """A fresh id for a job that no other job makes."""
+    return f"run{run}-{queue}-{uuid.uuid4().hex[:12]}"
+
+
+def child_id(parent: str, queue: str) -> str:
+    """A fresh id for a job that job `parent` makes."""
+    return f"{parent}{MARK}{queue}-{uuid.uuid4().hex[:12]}"
+
+
+def ancestors(job: str) -> Iterator[str]:
+    """The jobs that a job descends from, the nearest first."""
+    while MARK in job:
+        job = job.rpartition(MARK)[0]
+        yield job
+
+
+@dataclass(frozen=True)
+class Live:
+    """The jobs that wait or run now.
+
+    `job in live` says that its work is under way: by itself, or by a job that it made, as when its
+    findings wait to be stored.
+    """
+
+    ids: frozenset[str] = frozenset()
+    _under_way: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        under_way = {*self.ids, *(ancestor for id in self.ids for ancestor in ancestors(id))}
+        object.__setattr__(self, "_under_way", frozenset(under_way))
+
+    @classmethod
+    def of(cls, ids: Iterable[str]) -> Live:
+        return cls(frozenset(ids))
+
+    def __contains__(self, job: object) -> bool:
+        return job in self._under_way
+
+    def __bool__(self) -> bool:
+        return bool(self.ids)
+
+    def awaits(self, job: str | None) -> bool:
+        """Whether a job is under way, or has a maker at work that will enqueue it when it is ready."""
+        return job is not None and (job in self or any(ancestor in self.ids for ancestor in ancestors(job)))
