@@ -46,10 +46,8 @@ def main() -> int:
     else:
         _print(reports, time.monotonic() - began)
     if wrong:
-        print(
-            f"It failed with seed {options.seed}; homes and logs are in {folder}. Again:\n  {_again(options)}",
-            file=sys.stderr,
-        )
+        print(f"It failed with seed {options.seed}; homes and logs are in {folder}. Again:", file=sys.stderr)
+        print(f"  {_again(options)}", file=sys.stderr)
     elif not options.keep:
         shutil.rmtree(folder)
     return int(wrong)
@@ -96,10 +94,12 @@ def _print(reports: list[Report], seconds: float) -> None:
     for number, report in enumerate(reports, 1):
         answer = report.as_json()
         back = answer["back_seconds"]
-        print(f"round {number} ({report.layout}): {report.faults.total()} faults, {report.commands} commands,"
-              f" {report.files} files, {report.assets} pictures; {report.repeats} of {report.analyses} analyses were"
-              f" repeats; after {back['times']} kills in mid-batch work went on within {back['most']} s"
-              f" (median {back['median']} s); settled in {report.settled:.0f} s")  # fmt: skip
+        print(
+            f"round {number} ({report.layout}): {report.faults.total()} faults, {report.commands} commands,"
+            f" {report.files} files, {report.assets} pictures; {report.repeats} of {report.analyses} analyses"
+            f" were repeats; after {back['times']} kills in mid-batch work went on within {back['most']} s"
+            f" (median {back['median']} s); settled in {report.settled:.0f} s"
+        )
         for kind, problems in report.problems.items():
             print(f"  {kind}: {len(problems)}")
             for problem in problems[:10]:

@@ -39,8 +39,8 @@ Fault = Callable[[Scene], str]
 DECK: dict[Fault, int] = {
     kill_up: 1, kill_worker: 3, kill_busy_worker: 4, kill_child: 3, kill_index_writer: 2, kill_submit: 2,
     stop_for_a_while: 2, stop_for_good: 1, power_cut: 1, kill_server: 2, flush: 2, cut_connections: 3,
-    stall: 1, delay: 1, outage: 1, full_memory: 1, read_only: 1, garbage_jobs: 2, deliver_twice: 2, full_disk: 1,
-    jump_clock: 2, submit_twice: 2,
+    stall: 1, delay: 1, outage: 1, full_memory: 1, read_only: 1, garbage_jobs: 2, deliver_twice: 2,
+    full_disk: 1, jump_clock: 2, submit_twice: 2,
 }  # fmt: skip
 
 

@@ -103,25 +103,33 @@ def _pace(plan: Plan) -> float:
 
 def _inject(plan: Plan, scene: Scene, report: Report) -> None:
     began = time.monotonic()
+    missed: list[Fault] = []
     for fault in deal(scene.chance, once=plan.short):
         if plan.kinds and fault.__name__ not in plan.kinds:
             continue
         if time.monotonic() - began > plan.seconds:
             return
-        _one(fault, scene, report, began)
+        if not _one(fault, scene, report, began):
+            missed.append(fault)
         time.sleep(scene.chance.uniform(0.2, 1.0 if plan.short else 2.0))
+    # Dealt once, each must have its turn: what found nobody is tried again while it may still find somebody.
+    while missed and time.monotonic() - began < plan.seconds:
+        missed = [fault for fault in missed if not _one(fault, scene, report, began)]
+        time.sleep(0.3)
 
 
-def _one(fault: Fault, scene: Scene, report: Report, began: float) -> None:
+def _one(fault: Fault, scene: Scene, report: Report, began: float) -> bool:
+    """Let one fault happen; False when it found nothing to harm."""
     name = fault.__name__.replace("_", " ")
     try:
         what = fault(scene)
     except NobodyThere:
-        return
+        return False
     report.faults[name] += 1
     line = f"{time.monotonic() - began:7.1f} s  {name}: {what}"
     report.log.append(line)
     print(line, file=sys.stderr, flush=True)
+    return True
 
 
 def _judge(system: System, pile: Pile) -> Verdict:

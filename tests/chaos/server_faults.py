@@ -19,7 +19,7 @@ def kill_server(scene: Scene) -> str:
 
 def flush(scene: Scene) -> str:
     with client(scene) as redis:
-        held = int(client.dbsize())
+        held = int(redis.dbsize())
         redis.flushall()
     return f"{held} keys"
 
