@@ -93,13 +93,16 @@ def _print(reports: list[Report], seconds: float) -> None:
         print(f"  {count:4}  {name}")
     for number, report in enumerate(reports, 1):
         answer = report.as_json()
-        back = answer["back_seconds"]
         print(
             f"round {number} ({report.layout}): {report.faults.total()} faults, {report.commands} commands,"
             f" {report.files} files, {report.assets} pictures; {report.repeats} of {report.analyses} analyses"
-            f" were repeats; after {back['times']} kills in mid-batch work went on within {back['most']} s"
-            f" (median {back['median']} s); settled in {report.settled:.0f} s"
+            f" were repeats; settled in {report.settled:.0f} s"
         )
+        for name, back in (("", answer["back_seconds"]), (" (no other fault)", answer["back_seconds_alone"])):
+            print(
+                f"  after {back['times']} kills in mid-batch{name} the file in hand was worked on again within"
+                f" {back['most']} s, median {back['median']} s"
+            )
         for kind, problems in report.problems.items():
             print(f"  {kind}: {len(problems)}")
             for problem in problems[:10]:

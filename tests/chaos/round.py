@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mediaflow.errors import MediaflowError
+from tests.chaos.account import Span, is_alone
 from tests.chaos.faults import Fault, deal
 from tests.chaos.inspection import inspect_catalog, inspect_end, inspect_index, inspect_queues, inspect_search
 from tests.chaos.pile import Pile
@@ -49,7 +50,9 @@ class Report:
     assets: int = 0
     repeats: int = 0
     analyses: int = 0
+    spans: list[Span] = field(default_factory=list)
     back: list[float] = field(default_factory=list)
+    back_alone: list[float] = field(default_factory=list)
     settled: float = 0.0
     problems: dict[str, list[str]] = field(default_factory=dict)
 
@@ -58,11 +61,17 @@ class Report:
         return {
             "layout": self.layout, "faults": dict(self.faults.most_common()), "commands": self.commands,
             "files": self.files, "assets": self.assets, "analyses": self.analyses, "repeats": self.repeats,
-            "back_seconds": {"times": len(self.back),
-                             "median": round(statistics.median(self.back or [0.0]), 1),
-                             "most": round(max(self.back, default=0.0), 1)},
+            "back_seconds": _spread(self.back), "back_seconds_alone": _spread(self.back_alone),
             "settled_seconds": round(self.settled, 1), "problems": self.problems,
         }  # fmt: skip
+
+
+def _spread(seconds: list[float]) -> dict[str, float]:
+    return {
+        "times": len(seconds),
+        "median": round(statistics.median(seconds or [0.0]), 1),
+        "most": round(max(seconds, default=0.0), 1),
+    }
 
 
 def play(plan: Plan, folder: Path) -> Report:
@@ -121,11 +130,13 @@ def _inject(plan: Plan, scene: Scene, report: Report) -> None:
 def _one(fault: Fault, scene: Scene, report: Report, began: float) -> bool:
     """Let one fault happen; False when it found nothing to harm."""
     name = fault.__name__.replace("_", " ")
+    since = time.monotonic()
     try:
         what = fault(scene)
     except NobodyThere:
         return False
     report.faults[name] += 1
+    report.spans.append(Span(name, since, time.monotonic()))
     line = f"{time.monotonic() - began:7.1f} s  {name}: {what}"
     report.log.append(line)
     print(line, file=sys.stderr, flush=True)
@@ -152,7 +163,11 @@ def _measure(report: Report, system: System, settled: float, verdict: Verdict, t
     report.files, report.assets = verdict.files, verdict.assets
     begun = account.begun()
     report.analyses, report.repeats = begun.total(), begun.total() - len(begun)
-    report.back = [back for kill in system.kills if (back := account.back_after(kill)) is not None]
+    for kill in system.kills:
+        if (back := account.back_after(kill)) is not None:
+            report.back.append(back)
+            if is_alone(kill, back, report.spans):
+                report.back_alone.append(back)
 
 
 def _keep(system: System) -> None:

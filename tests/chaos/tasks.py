@@ -37,22 +37,22 @@ class Chaos(Task):
 
     def _one(self, rendition: Rendition) -> Finding:
         pages = [_read(rendition, still) for still in rendition.pictures]
-        self._tell("begin", rendition.asset)
         deed = pages[0].deed
+        self._tell("begin", rendition.asset, deed)
         time.sleep(SLOW_SECONDS if deed == "slow" else SECONDS)
         if DEEDS[deed] == self.name:
             getattr(self, f"_{deed}")()
         finding = self.find(rendition, pages)
-        self._tell("end", rendition.asset)
+        self._tell("end", rendition.asset, deed)
         return finding
 
     def find(self, rendition: Rendition, pages: list[Page]) -> Finding:
         """What is in these pages."""
         raise NotImplementedError
 
-    def _tell(self, what: str, asset: str) -> None:
+    def _tell(self, what: str, asset: str, deed: str) -> None:
         # In one piece, and not in the home, whose disk may be full: the account must be true.
-        line = f"{time.monotonic():.3f} {what} {self.name} {asset} {os.getppid()} {os.getpid()}\n"
+        line = f"{time.monotonic():.3f} {what} {self.name} {asset} {deed} {os.getppid()} {os.getpid()}\n"
         file = os.open(Path(os.environ["CHAOS_ACCOUNT"]), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         os.write(file, line.encode())
         os.close(file)
