@@ -100,7 +100,7 @@ def _print(reports: list[Report], seconds: float) -> None:
         )
         for name, back in (("", answer["back_seconds"]), (" (no other fault)", answer["back_seconds_alone"])):
             print(
-                f"  after {back['times']} kills in mid-batch{name} the file in hand was worked on again within"
+                f"  after {back['times']} kills in mid-batch{name} its file was worked on again within"
                 f" {back['most']} s, median {back['median']} s"
             )
         for kind, problems in report.problems.items():

@@ -1,4 +1,4 @@
-"""The harness in short: each kind of fault once, from a seed that is always the same and from one that never is."""
+"""The harness in short: each kind of fault once, from a seed that stays and from one that is drawn."""
 
 from __future__ import annotations
 

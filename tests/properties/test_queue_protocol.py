@@ -138,9 +138,7 @@ class Protocol(RuleBasedStateMachine):
             del self.open[job]
         for job in self.open:
             if self._place(job) == ["taken"]:
-                assert self.open[job] in {hand.queue for hand in self.hands}, (
-                    "nobody is left who may start it"
-                )
+                assert self.open[job] in {hand.queue for hand in self.hands}, "nobody will start it"
             if self._place(job) == ["started"]:
                 assert job in mine, "of a dead worker's jobs none stays with it"
         again = self.reclaimer.look(self.client)
