@@ -6,7 +6,7 @@ import ctypes
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -17,6 +17,7 @@ from jobs.task import Finding, Task, Vector, register
 from mediaflow.errors import MediaError
 from mediaflow.media.rendition import Picture, Rendition
 from mediaflow.models.encoders import image_space
+from mediaflow.settings import load_settings
 from tests.chaos import picture
 from tests.chaos.picture import DEEDS, Page
 
@@ -132,6 +133,11 @@ class Embed(Chaos):
 
     name: ClassVar[str] = "embed"
     _deed: str = ""
+
+    @classmethod
+    def may_write(cls, model: str, source: str | None) -> Collection[str]:
+        """The spaces that its vectors may be in."""
+        return {image_space(load_settings())} if source is None else {TEXT_SPACE}
 
     @property
     def text_space(self) -> str:
