@@ -135,7 +135,7 @@ class Embed(Chaos):
     _deed: str = ""
 
     @classmethod
-    def may_write(cls, model: str, source: str | None) -> Collection[str]:
+    def may_write(cls, model: str, source: str | None) -> Collection[str]:  # noqa: ARG003
         """The spaces that its vectors may be in."""
         return {image_space(load_settings())} if source is None else {TEXT_SPACE}
 
