@@ -25,6 +25,8 @@ log = logging.getLogger("mediaflow.worker")
 # A Procfile starts everything at once: the queue takes a moment to be there.
 QUEUE_SECONDS = 20
 LONGEST_PAUSE = 5.0
+# More than RQ lets the queue wait for a job (`dequeue_timeout`), or an answer that is late is taken for none.
+ANSWER_SECONDS = 25.0
 
 
 def main(queue: str) -> int:
@@ -35,7 +37,7 @@ def main(queue: str) -> int:
     try:
         if queue not in all_queues():
             raise UsageError(f"There is no queue {queue!r}. Queues are: {', '.join(all_queues())}.")
-        connection = connect(patience=QUEUE_SECONDS)
+        connection = connect(QUEUE_SECONDS, ANSWER_SECONDS)
     except MediaflowError as error:
         print(error, file=sys.stderr)
         return error.exit_status
@@ -76,7 +78,7 @@ def _wait_for_queue(connection: Redis, pause: float) -> Redis:
     while True:
         time.sleep(pause)
         try:
-            return connect()
+            return connect(answer_seconds=ANSWER_SECONDS)
         except UnreachableError as error:
             log.warning("Waiting: %s", error)
             pause = min(pause * 2, LONGEST_PAUSE)

@@ -119,7 +119,9 @@ class Watch:
                     return
                 else:
                     hands, since = len(message["begin"]), now
-                reason = self._look(hands, since) if now < stop_by else "the worker was stopped"
+                # What was said meanwhile is heard first: the worker itself may have had to wait.
+                seconds = now - since if message is None else 0.0
+                reason = self._look(hands, seconds) if now < stop_by else "the worker was stopped"
                 if open_ and reason:
                     self._kill()
                     yield None, {"reason": reason}
@@ -131,14 +133,14 @@ class Watch:
             if open_:
                 self.stop()
 
-    def _look(self, hands: int, since: float) -> str:
+    def _look(self, hands: int, seconds: float) -> str:
         """About twice a second, however quick the items: a heartbeat, and why the child must be killed."""
         now = time.monotonic()
         if now - self._looked < TICK_SECONDS:
             return ""
         self._looked = now
         self.tick()
-        return self._over(now - since, hands)
+        return self._over(seconds, hands)
 
     def _alive(self) -> bool:
         # A process of its own that it leaves behind can hold the channel open.

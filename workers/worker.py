@@ -20,8 +20,9 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
+from redis.client import Pipeline
 from redis.exceptions import RedisError
-from rq import Queue
+from rq import Queue, worker_registration
 from rq.executions import Execution
 from rq.job import Job
 from rq.serializers import JSONSerializer
@@ -93,6 +94,13 @@ class WarmWorker(SimpleWorker):
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
         return HEARTBEAT_SECONDS + 60
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
+        super().heartbeat(timeout, pipeline)
+        # A queue that was away for long, or was emptied, has forgotten who this is.
+        connection = self.connection if pipeline is None else pipeline
+        connection.hset(self.key, mapping=self.serialize())
+        worker_registration.register(self, pipeline)
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         self.told = True

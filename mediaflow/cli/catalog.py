@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mediaflow.cli.output import note, print_item, print_json, print_table
+from mediaflow.cli.output import note, print_item, print_json, print_table, when
 from mediaflow.names import readable
 
 if TYPE_CHECKING:
@@ -89,7 +90,16 @@ def failures(
         print("Nothing failed.")
         return
     for failure in found:
-        print_item(failure.path, f"{failure.stage}: {readable(failure.reason)}")
+        print_item(failure.path, f"{failure.stage}: {readable(failure.reason)} ({_outlook(failure)})")
+
+
+def _outlook(failure: Failure) -> str:
+    """How often it was tried, and whether it is tried again."""
+    times = "once" if failure.attempts == 1 else f"{failure.attempts} times"
+    if failure.due is None:
+        return f"tried {times}, given up"
+    again = f"again {when(failure.due)}" if failure.due > time.time() else "again now"
+    return f"tried {times}, {again}" if failure.attempts else again
 
 
 def retry(
@@ -97,6 +107,7 @@ def retry(
     task: Annotated[str | None, typer.Option(help="Only this task (or prepare).")] = None,
     reason: Annotated[str | None, typer.Option(help="Only with these words in the reason.")] = None,
     library: Library = "default",
+    json: Json = False,
 ) -> None:
     """Enqueue again what failed; `mediaflow up` must be running."""
     from mediaflow.catalog.database import connect as open_catalog
@@ -105,11 +116,15 @@ def retry(
 
     _, found = _failures(paths, task, reason, library)
     if not found:
+        if json:
+            print_json({"run": None, "failures": 0})
         note("Nothing failed.")
         return
     connection = connect()
     with closing(open_catalog()) as db:
         run = enqueue_again(db, connection, library, found)
+    if json:
+        print_json({"run": run, "failures": len(found)})
     note(f"Run {run}: {len(found)} failures are tried again. See: mediaflow status --watch")
 
 

@@ -31,6 +31,8 @@ def print_status(state: dict[str, Any]) -> None:
         print()
         print_runs(state["runs"][:5])
     print()
+    for trouble in state["trouble"]:
+        print(f"Waiting: {readable(trouble)}")
     if not state["runs"]:
         print("Nothing was submitted yet: mediaflow submit --wait FOLDER")
     elif state["complete"]:

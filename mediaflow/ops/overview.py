@@ -14,7 +14,7 @@ from mediaflow.catalog import runs, work
 from mediaflow.catalog.locations import Scope
 from mediaflow.errors import UnreachableError
 from mediaflow.queues.connection import connect, outside_url, redis_url, without_password
-from mediaflow.queues.overview import queues, workers
+from mediaflow.queues.overview import WorkerState, queues, refusals, workers
 from mediaflow.settings import load_settings
 
 
@@ -33,12 +33,20 @@ def overview(db: sqlite3.Connection) -> dict[str, Any]:
         serving = workers(connection)
         names = ["prepare", *load_settings().tasks, "index"]
         answer["queues"] = [asdict(queue) for queue in queues(connection, names, serving)]
-        answer["workers"] = [asdict(worker) for worker in serving]
+        answer["workers"] = [_shown(worker) for worker in serving]
+        answer["trouble"] = refusals(connection) + [
+            f"{worker.queue}: {worker.trouble}" for worker in serving if worker.trouble
+        ]
     except (RedisError, UnreachableError):
         answer["redis"]["reachable"] = False
-        answer |= {"queues": [], "workers": []}
+        answer |= {"queues": [], "workers": [], "trouble": []}
     answer["runs"] = [run_state(db, row) for row in runs.newest(db, 10)]
     return answer | work.completeness(db)
+
+
+def _shown(worker: WorkerState) -> dict[str, Any]:
+    """A worker without what it waits for, which is told apart."""
+    return {key: value for key, value in asdict(worker).items() if key != "trouble"}
 
 
 def run_state(db: sqlite3.Connection, row: sqlite3.Row) -> dict[str, Any]:

@@ -196,7 +196,7 @@ class Supervisor:
             with contextlib.closing(connect()) as connection, contextlib.closing(open_catalog()) as db:
                 reclaimed = self._healer.reclaim(db, connection)
                 healed = self._healer.heal(db, connection)
-        except (MediaflowError, RedisError, sqlite3.Error, OSError) as error:
+        except Exception as error:  # whatever it is: the processes must go on being watched
             self._say_once(f"queue: {explain(error)}")
             return False
         self._said = ""

@@ -17,6 +17,7 @@ from mediaflow.errors import UnreachableError, UsageError
 from mediaflow.settings import home
 
 OLDEST = (6, 2)
+ANSWER_SECONDS = 10.0
 
 
 def outside_url() -> str | None:
@@ -70,45 +71,47 @@ _REFUSALS = {
 }
 
 
-def open_connection(url: str) -> Redis:
+def open_connection(url: str, answer_seconds: float = ANSWER_SECONDS) -> Redis:
     """A client that rides out short interruptions; does not connect yet.
 
-    Raises UsageError for a URL that is none.
+    A connection that was cut without a word is given up after `answer_seconds`. Raises UsageError for
+    a URL that is none.
     """
     try:
         return Redis.from_url(
             url,
             socket_connect_timeout=5,
-            # A connection may be cut without a word. A worker, which waits for jobs, has a longer one.
-            socket_timeout=10,
+            socket_timeout=answer_seconds,
             socket_keepalive=True,
             health_check_interval=30,
-            retry=Retry(ExponentialBackoff(cap=2, base=0.1), 5),
+            # Connecting is tried again within each try: these are nine.
+            retry=Retry(ExponentialBackoff(cap=1, base=0.1), 2),
         )
     except ValueError as error:
         raise UsageError(f"MEDIAFLOW_REDIS_URL is not a Redis URL: {error}") from None
 
 
-def connect(patience: float = 0) -> Redis:
+def connect(patience: float = 0, answer_seconds: float = ANSWER_SECONDS) -> Redis:
     """A client whose server has answered and is new enough; waits for it up to `patience` seconds.
 
-    Raises UnreachableError when it does not answer, saying what to start.
+    `answer_seconds` as in `open_connection`: one who lets the server wait for jobs needs more. Raises
+    UnreachableError when it does not answer, saying what to start.
     """
     deadline = time.monotonic() + patience
     while True:
         try:
-            return _connect()
+            return _connect(answer_seconds)
         except UnreachableError:
             if time.monotonic() > deadline:
                 raise
         time.sleep(0.2)
 
 
-def _connect() -> Redis:
+def _connect(answer_seconds: float) -> Redis:
     url = redis_url()
     if url is None:
         raise UnreachableError(NOT_RUNNING)
-    client = open_connection(url)
+    client = open_connection(url, answer_seconds)
     try:
         version = str(client.info("server")["redis_version"])
     except AuthenticationError as error:

@@ -12,10 +12,13 @@ from typing import Any, ClassVar
 
 import rq.serializers
 from redis import Redis
-from redis.exceptions import WatchError
+from redis.exceptions import RedisError, WatchError
 from rq import Queue, Retry
 from rq.job import Job
 from rq.serializers import JSONSerializer
+
+from mediaflow.errors import UnreachableError
+from mediaflow.queues.connection import explain
 
 # RQ falls back to pickle wherever a serializer is not handed on (registry cleaning, workers that
 # are listed, rq-dashboard's retry), and reading pickle means running whatever it names.
@@ -101,8 +104,15 @@ def queue(name: str, connection: Redis) -> Queue:
 def enqueue(connection: Redis, name: str, jobs: Sequence[NewJob]) -> None:
     """Put jobs into the queue called `name`: all of them or none, and also after a lost answer once.
 
-    Raises RedisError; then the same call may be made again.
+    Raises UnreachableError, saying what is wrong; then the same call may be made again.
     """
+    try:
+        _enqueue(connection, name, jobs)
+    except RedisError as error:
+        raise UnreachableError(f"The queue takes no jobs now: {explain(error)}.") from error
+
+
+def _enqueue(connection: Redis, name: str, jobs: Sequence[NewJob]) -> None:
     into = queue(name, connection)
     data = [
         Queue.prepare_data(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from redis import Redis
 from rq.intermediate_queue import IntermediateQueue
 from rq.registry import StartedJobRegistry
+from rq.utils import as_text
 from rq.worker import Worker
 
 from mediaflow.queues.jobs import AllowedJob, queue
@@ -27,13 +28,17 @@ class QueueState:
 
 @dataclass(frozen=True, slots=True)
 class WorkerState:
-    """One worker as Redis knows it: `state` is idle, busy, starting or suspended."""
+    """One worker as Redis knows it: `state` is idle, busy, starting or suspended.
+
+    `trouble` is what it waits for: a disk, the catalog; empty when it goes on.
+    """
 
     name: str
     queue: str
     pid: int
     host: str
     state: str
+    trouble: str = ""
 
 
 def workers(connection: Redis) -> list[WorkerState]:
@@ -41,13 +46,27 @@ def workers(connection: Redis) -> list[WorkerState]:
     found = []
     for worker in filter(lives, Worker.all(connection=connection)):
         names = worker.queue_names()
-        state = worker.get_state()
+        state = str(worker.get_state())
+        trouble = as_text(connection.hget(worker.key, "trouble") or b"")
+        queue_name = names[0] if names else ""
         found.append(
-            WorkerState(
-                worker.name, names[0] if names else "", worker.pid or 0, worker.hostname or "", str(state)
-            )
+            WorkerState(worker.name, queue_name, worker.pid or 0, worker.hostname or "", state, trouble)
         )
     return sorted(found, key=lambda worker: worker.name)
+
+
+def refusals(connection: Redis) -> list[str]:
+    """Why the queue, though it answers, takes nothing new (INFO of Redis and Valkey); empty when it does."""
+    info = connection.info()
+    found = []
+    if info.get("role") == "slave":
+        found.append("the queue is a read-only replica: name its primary in MEDIAFLOW_REDIS_URL")
+    if info.get("aof_enabled") and info.get("aof_last_write_status", "ok") != "ok":
+        found.append("the queue cannot write its file: free some disk space")
+    most = info.get("maxmemory", 0)
+    if most and info.get("used_memory", 0) > most:
+        found.append("the queue has no memory left: free some, or raise its maxmemory")
+    return found
 
 
 def served_queues(connection: Redis) -> set[str]:

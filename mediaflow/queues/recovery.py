@@ -13,6 +13,7 @@ from rq.intermediate_queue import IntermediateQueue
 from rq.job import Job, JobStatus
 from rq.queue import Queue
 from rq.registry import StartedJobRegistry
+from rq.utils import as_text
 from rq.worker import BaseWorker, Worker
 
 from mediaflow.lifeline import runs
@@ -83,12 +84,23 @@ class Reclaimer:
                 intermediate.remove(id)
                 continue
             status = job.get_status()
-            if status == JobStatus.STARTED and job.worker_name not in alive:
+            if status == JobStatus.STARTED and not _has_worker(job, alive):
                 yield job
             elif status == JobStatus.QUEUED:
                 taken[id] = self._taken.get(id, time.monotonic())
                 if not served or time.monotonic() - taken[id] > TAKING_SECONDS:
                     yield job
+
+
+def _has_worker(job: Job, alive: set[str]) -> bool:
+    """Whether the worker that took a job lives: the queue lists it, or forgot it and it runs on this machine."""
+    name = job.worker_name or ""
+    _, _, place = name.partition(".")
+    host, _, rest = place.rpartition(".")[0].rpartition(".")
+    if name in alive or host != socket.gethostname() or not rest.isdigit():
+        return name in alive
+    # The same process under another name has lost its connection and begun anew.
+    return runs(int(rest)) and not any(place.rpartition(".")[0] in other for other in alive)
 
 
 def reclaim(connection: Redis, names: Iterable[str]) -> Reclaimed:
@@ -98,9 +110,13 @@ def reclaim(connection: Redis, names: Iterable[str]) -> Reclaimed:
 
 def _put_back_or_give_up(connection: Redis, into: Queue, job: Job, reclaimed: Reclaimed) -> None:
     started = StartedJobRegistry(queue=into, job_class=AllowedJob)
+    # By name: what RQ knows of the executions themselves may have run out.
+    entries = [as_text(entry) for entry in connection.zrange(started.key, 0, -1)]  # type: ignore[arg-type]
+    executions = [entry for entry in entries if entry.partition(":")[0] == job.id]
     deaths = int(job.get_meta(refresh=False).get("deaths", 0)) + (job.get_status() == JobStatus.STARTED)
     with connection.pipeline() as pipeline:
-        started.remove_executions(job, pipeline=pipeline)
+        if executions:
+            pipeline.zrem(started.key, *executions)
         pipeline.lrem(IntermediateQueue(into.key, connection).key, 0, job.id)
         pipeline.lrem(into.key, 0, job.id)
         if deaths < MOST_DEATHS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import re
 import time
@@ -53,6 +54,8 @@ class Colours(Task):
         with Image.open(rendition.path(rendition.pictures[0].file)) as image:
             pixels = np.asarray(image.convert("RGB"), dtype=np.float32)
         colour = nearest(pixels)
+        if (home() / "disk-full").exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         with (home() / f"{self.name}.calls").open("a") as calls:
             calls.write(f"{os.getpid()} {rendition.asset} {colour}\n")
         if colour == "red":
