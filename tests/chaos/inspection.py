@@ -14,7 +14,8 @@ from rq.registry import StartedJobRegistry
 from mediaflow.index.reader import SpaceReader
 from mediaflow.index.snapshot import current
 from mediaflow.queues.jobs import AllowedJob, queue
-from tests.chaos.pile import Picture, Pile
+from tests.chaos.picture import DEEDS
+from tests.chaos.pile import Bad, Picture, Pile, Stranger
 from tests.chaos.processes import processes
 from tests.chaos.scene import QUEUES
 from tests.chaos.settle import ask
@@ -48,6 +49,30 @@ def inspect_search(system: System, pile: Pile, verdict: Verdict) -> None:
         right = len(found) == 1 and found[0] in places[content] if places[content] and readable else not found
         if not right:
             verdict.add("search", f"{line['query']} found {found}, it is in {sorted(places[content])}")
+
+
+def inspect_failures(system: System, pile: Pile, verdict: Verdict) -> None:
+    """Each bad file and each harmful picture is listed, and no good one is."""
+    expected = set()
+    for path, content in pile.files.items():
+        if isinstance(content, Bad):
+            expected.add((os.fsdecode(path), "prepare"))
+        elif isinstance(content, Picture) and DEEDS[content.deed]:
+            expected.add((os.fsdecode(path), DEEDS[content.deed]))
+    strangers = {os.fsdecode(path) for path, content in pile.files.items() if isinstance(content, Stranger)}
+    answer = system.run("failures", "--json")
+    if wrong := complaint(answer, (0,)):
+        verdict.add("failures", f"{wrong}: {answer.error[-300:]}")
+        return
+    rows = json.loads(answer.output)
+    listed = {(row["path"], row["stage"]) for row in rows if row["path"] not in strangers}
+    for what in expected - listed:
+        verdict.add("failures", f"{what} is not listed")
+    for what in listed - expected:
+        verdict.add("failures", f"{what} is listed")
+    for row in rows:
+        if not row["reason"] or row["attempts"] < 1:
+            verdict.add("failures", f"without a reason or an attempt: {row}")
 
 
 def inspect_index(system: System, verdict: Verdict) -> None:

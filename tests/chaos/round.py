@@ -15,7 +15,14 @@ from typing import Any
 from mediaflow.errors import MediaflowError
 from tests.chaos.account import Span, is_alone
 from tests.chaos.faults import Fault, deal
-from tests.chaos.inspection import inspect_catalog, inspect_end, inspect_index, inspect_queues, inspect_search
+from tests.chaos.inspection import (
+    inspect_catalog,
+    inspect_end,
+    inspect_failures,
+    inspect_index,
+    inspect_queues,
+    inspect_search,
+)
 from tests.chaos.pile import Pile
 from tests.chaos.scene import NobodyThere, Scene
 from tests.chaos.settle import restore, settle
@@ -147,6 +154,7 @@ def _judge(system: System, pile: Pile) -> Verdict:
     try:
         verdict = judge_files(system, pile)
         inspect_search(system, pile, verdict)
+        inspect_failures(system, pile, verdict)
         inspect_index(system, verdict)
         inspect_catalog(system, verdict)
         inspect_queues(system, verdict)

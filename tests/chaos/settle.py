@@ -64,7 +64,8 @@ def settle(system: System, pile: Pile) -> Rest:
 
 
 def restore(system: System) -> None:
-    """Take back whatever a fault may have left: all but what was stopped for good, and the clock."""
+    """Take back whatever a fault may have left: all but what was stopped for good. The clock is set right."""
+    system.clock.set(0)
     (system.home / "ballast").unlink(missing_ok=True)
     for process in system.processes():
         send(process.pid, signal.SIGCONT)
