@@ -1,4 +1,4 @@
-"""The processes of an installation, told by its home in their environment, and what each of them is."""
+"""The processes of an installation, told by its home, and what each of them is."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ def processes(home: Path) -> list[Process]:
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it ended meanwhile
-            if int(folder.name) == os.getpid() or mark not in (folder / "environ").read_bytes().split(b"\0"):
+            mine = mark in (folder / "environ").read_bytes().split(b"\0")
+            # A server writes its title over its environment; but it works in its folder.
+            mine = mine or (folder / "cwd").readlink().is_relative_to(home)
+            if int(folder.name) == os.getpid() or not mine:
                 continue
             words = (folder / "cmdline").read_bytes().decode(errors="replace").rstrip("\0").split("\0")
             state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
