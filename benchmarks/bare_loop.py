@@ -27,8 +27,9 @@ def measure(root: Path, each: bool) -> dict[str, float]:
     from jobs.task import find_task
     from mediaflow.catalog import passages
     from mediaflow.errors import MediaError
-    from mediaflow.media.content import hash_file
-    from mediaflow.media.prepare import make_rendition
+    from mediaflow.media.content import hash_of
+    from mediaflow.media.originals import open_original
+    from mediaflow.media.prepare import render
     from mediaflow.media.rendition import Rendition
     from mediaflow.settings import load_settings
 
@@ -47,8 +48,9 @@ def measure(root: Path, each: bool) -> dict[str, float]:
             before = time.perf_counter()
             for path in part:
                 try:
-                    asset = hash_file(str(path))
-                    renditions.append(make_rendition(str(path), Path(folder) / asset, settings, asset))
+                    with open_original(os.fsencode(path.absolute())) as file:
+                        asset = hash_of(file)
+                        renditions.append(render(file, Path(folder) / asset, settings, asset))
                 except MediaError:
                     spent["failed"] += 1
             spent["prepare"] += time.perf_counter() - before

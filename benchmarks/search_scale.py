@@ -59,7 +59,7 @@ def search_space(vectors: int, dimension: int) -> dict[str, float]:
     from benchmarks.vectors import clustered
     from mediaflow.catalog.database import connect
     from mediaflow.index.reader import SpaceReader
-    from mediaflow.index.snapshot import vectors as read_vectors
+    from mediaflow.index.vectors import vectors as read_vectors
 
     # The same clusters, other members: what `fill` drew is continued.
     queries = deque(clustered(vectors + QUERIES, dimension), maxlen=1)[0][-QUERIES:]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,8 @@ def handler_for(queue: str) -> Prepare | Analyse:
 class Prepare:
     """Hashes and decodes an original and leaves its rendition: the only reader of untrusted files.
 
-    An item is {"path", "asset"}, the hash where the path is known to hold it still; a result
+    An item is {"path", "root", "asset"}: the submitted root that the path is beneath, and the hash where
+    the path is known to hold it still; a result
     {"asset", "kind", "media", "bytes", "pictures", "audio", "rendition_bytes"}.
     """
 
@@ -37,25 +38,28 @@ class Prepare:
         self.settings = load_settings()
 
     def handle(self, items: Sequence[Item]) -> list[Result]:
-        return [self._prepare(item["path"], item["asset"]) for item in items]
+        return [self._prepare(item) for item in items]
 
-    def _prepare(self, path: str, known: str | None) -> Result:
-        from mediaflow.media.content import hash_file
-        from mediaflow.media.prepare import make_rendition
+    def _prepare(self, item: Item) -> Result:
+        from mediaflow.media.content import hash_of
+        from mediaflow.media.originals import open_original, state
+        from mediaflow.media.prepare import render
 
+        known = item["asset"]
         rendition = Rendition.load(rendition_folder(known)) if known else None
-        asset = known if known and rendition else hash_file(path)
-        folder = rendition_folder(asset)
-        rendition = rendition or Rendition.load(folder) or make_rendition(path, folder, self.settings, asset)
-        return {
-            "asset": asset,
-            "kind": rendition.kind,
-            "media": rendition.media,
-            "bytes": Path(path).stat().st_size,
-            "pictures": len(rendition.pictures),
-            "audio": rendition.audio is not None,
-            "rendition_bytes": size_of(rendition),
-        }
+        with open_original(os.fsencode(item["path"]), os.fsencode(item["root"])) as file:
+            asset = known if rendition else hash_of(file)
+            folder = rendition_folder(asset)
+            rendition = rendition or Rendition.load(folder) or render(file, folder, self.settings, asset)
+            return {
+                "asset": asset,
+                "kind": rendition.kind,
+                "media": rendition.media,
+                "bytes": state(file)[0],
+                "pictures": len(rendition.pictures),
+                "audio": rendition.audio is not None,
+                "rendition_bytes": size_of(rendition),
+            }
 
 
 class Analyse:

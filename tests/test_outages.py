@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from tests.conftest import serve
+from tests.conftest import free_port, serve
 from tests.installation import ROOT, Installation, answer, mediaflow, paint_many, until
 
 pytestmark = pytest.mark.slow
@@ -239,18 +239,16 @@ def test_a_worker_on_its_own_waits_for_its_queue(
 ) -> None:
     """As under systemd or in a container: nobody starts it again, so it must not end."""
     installation = Installation(colours)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = free_port()
     monkeypatch.setenv("MEDIAFLOW_REDIS_URL", f"redis://127.0.0.1:{port}/0")
     worker = None
     try:
-        with serve("redis", tmp_path, "--port", port):
+        with serve("redis", tmp_path, port):
             worker = _worker("look")
             until(lambda: answer("status")["workers"], "it is there")
         time.sleep(8)
         assert worker.poll() is None
-        with serve("redis", tmp_path, "--port", port):
+        with serve("redis", tmp_path, port):
             until(lambda: answer("status")["workers"], "it is there again")
             [listed] = answer("status")["workers"]
             assert listed["pid"] == worker.pid

@@ -284,7 +284,7 @@ def test_names_that_are_no_text_are_enqueued_and_can_be_read_in_the_dashboard(
     [job] = queue("prepare", client).get_jobs()
     assert job.description.isprintable()
     known = locations.paths(db, enqueued(client))
-    assert {os.path.split(path)[1] for path, _ in known.values()} == set(names)
+    assert {os.path.split(path)[1] for path, *_ in known.values()} == set(names)
 
 
 def test_unknown_tasks_and_paths_are_wrong_usage(colours: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
 import signal
@@ -16,7 +17,6 @@ from rq import Callback, Queue
 from rq.serializers import JSONSerializer
 
 from mediaflow.errors import ModelError
-from mediaflow.media.content import hash_file
 from mediaflow.queues import connection, jobs
 from mediaflow.queues.jobs import ANALYSE, PREPARE, STORE, NewJob
 from tests.installation import Installation, answer, paint, paint_many, until
@@ -44,7 +44,7 @@ def watch(queue: str, ticks: Ticks, seconds: float = 20, memory_mb: int = 1000) 
 
 
 def items(paths: list[Path]) -> list[dict[str, object]]:
-    return [{"path": str(path), "asset": None} for path in paths]
+    return [{"path": str(path), "root": str(path.parent), "asset": None} for path in paths]
 
 
 # --- the child ---------------------------------------------------------------------------------
@@ -62,7 +62,7 @@ def test_results_of_a_batch_that_was_given_up_are_not_taken_for_the_next(
     finally:
         child.stop()
     assert {index: result["asset"] for index, result in found.items()} == {
-        index: hash_file(str(path)) for index, path in enumerate(second)
+        index: hashlib.sha256(path.read_bytes()).hexdigest() for index, path in enumerate(second)
     }
 
 

@@ -54,13 +54,17 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A file to be enqueued; `seen` is the `changed` of the row it was compared with, None for none."""
+    """A file to be enqueued; `seen` is the `changed` of the row it was compared with, None for none.
+
+    `root` is how many bytes of its path are the root that was submitted, 0 where that is not known.
+    """
 
     folder: bytes
     name: bytes
     size: int
     mtime_ns: int
     seen: float | None
+    root: int = 0
 
 
 def known_in(db: sqlite3.Connection, library: str, folder: bytes) -> dict[bytes, Known]:
@@ -83,11 +87,12 @@ def enqueue(
     ids = []
     for file in files:
         row = db.execute(
-            "INSERT INTO locations (library, folder, name, words, size, mtime_ns, state, job, run, changed)"
-            " VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?)"
+            "INSERT INTO locations"
+            " (library, folder, name, words, size, mtime_ns, root, state, job, run, changed)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?)"
             " ON CONFLICT (library, folder, name) DO UPDATE SET size = excluded.size,"
             "  mtime_ns = excluded.mtime_ns, state = 'queued', job = excluded.job, run = excluded.run,"
-            "  changed = excluded.changed, gone = NULL, reason = NULL,"
+            "  root = excluded.root, changed = excluded.changed, gone = NULL, reason = NULL,"
             # Other bytes are another asset; the same ones need not be hashed again.
             "  asset = CASE WHEN size = excluded.size AND mtime_ns = excluded.mtime_ns THEN asset END,"
             "  attempts = CASE WHEN size = excluded.size AND mtime_ns = excluded.mtime_ns"
@@ -101,6 +106,7 @@ def enqueue(
                 words_of(file.folder, file.name),
                 file.size,
                 file.mtime_ns,
+                file.root,
                 job,
                 run,
                 time.time(),
@@ -156,14 +162,21 @@ def count(db: sqlite3.Connection, scope: Scope) -> int:
     )
 
 
-def paths(db: sqlite3.Connection, ids: Sequence[int]) -> dict[int, tuple[bytes, str | None]]:
-    """(path, hash of the asset it is known to hold or None) of the locations by id that have not failed."""
+def paths(db: sqlite3.Connection, ids: Sequence[int]) -> dict[int, tuple[bytes, str | None, bytes]]:
+    """(path, hash of the asset it is known to hold or None, root) of locations by id that have not failed.
+
+    The root is what was submitted: no link below it may be followed. Where it is not known, it is the folder.
+    """
     rows = db.execute(
-        "SELECT l.id, l.folder, l.name, a.hash FROM locations l LEFT JOIN assets a ON a.id = l.asset"
+        "SELECT l.id, l.folder, l.name, a.hash, l.root FROM locations l LEFT JOIN assets a ON a.id = l.asset"
         f" WHERE l.id IN ({','.join('?' * len(ids))}) AND l.state != 'failed'",
         list(ids),
     )
-    return {row[0]: (os.path.join(row[1], row[2]), row[3]) for row in rows}
+    found = {}
+    for id, folder, name, hash, root in rows:
+        path = os.path.join(folder, name)
+        found[id] = (path, hash, path[: root or len(folder)])
+    return found
 
 
 def prepared(db: sqlite3.Connection, location: int, asset: int) -> None:
@@ -218,7 +231,7 @@ def candidates(db: sqlite3.Connection, library: str, paths: Iterable[bytes]) -> 
     found = []
     for path in paths:
         row = db.execute(
-            "SELECT folder, name, size, mtime_ns, changed FROM locations"
+            "SELECT folder, name, size, mtime_ns, changed, root FROM locations"
             " WHERE library = ? AND folder = ? AND name = ? AND gone IS NULL",
             (library, *os.path.split(path)),
         ).fetchone()

@@ -148,8 +148,8 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE locations ADD COLUMN due REAL;
     UPDATE work SET due = 0 WHERE state = 'failed' AND NOT permanent AND attempts < 3;
     UPDATE locations SET due = 0 WHERE state = 'failed' AND NOT permanent AND attempts < 3;
-    -- How many bytes of `folder` are the root that was submitted: below it no link is followed.
-    -- 0 where that is not known; then the folder itself is the root.
+    -- How many bytes of the path are the root that was submitted: below it no link is followed.
+    -- All of them where the file itself was; 0 where that is not known; then the folder is the root.
     ALTER TABLE locations ADD COLUMN root INTEGER NOT NULL DEFAULT 0;
     """,
 )

@@ -154,7 +154,7 @@ def lacking(
     )
     parameters += list(models)
     rows = db.execute(
-        "SELECT l.folder, l.name, l.size, l.mtime_ns, l.changed FROM locations l"
+        "SELECT l.folder, l.name, l.size, l.mtime_ns, l.changed, l.root FROM locations l"
         f" WHERE {condition} AND l.state = 'done' AND l.gone IS NULL AND ({' OR '.join(missing)})",
         parameters,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -9,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from mediaflow.cli import catalog, models, processes, search, submit
+from mediaflow.cli import catalog, doctor, models, processes, search, submit
 from mediaflow.errors import MediaflowError
 
 app = typer.Typer(
@@ -21,7 +22,7 @@ app = typer.Typer(
 )
 app.add_typer(models.app, name="models")
 app.add_typer(catalog.index_app, name="index")
-for group in (submit, search, catalog, processes):
+for group in (submit, search, catalog, processes, doctor):
     for command in group.commands:
         app.command()(command)
 
@@ -58,6 +59,12 @@ def main() -> None:
         # A library's error that nobody foresaw, as a disk that fails while the catalog is read.
         if os.environ.get("MEDIAFLOW_DEBUG"):
             raise
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            from mediaflow.disk import refusal
+            from mediaflow.settings import home
+
+            print(f"mediaflow: {refusal(home(), error)}", file=sys.stderr)
+            sys.exit(MediaflowError.exit_status)
         said = " ".join(str(error).split()) or "no reason given"
         print(f"mediaflow: {type(error).__name__}: {said} (mediaflow --debug says where)", file=sys.stderr)
         sys.exit(MediaflowError.exit_status)

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from mediaflow.index.snapshot import Snapshot, current, space_folder, vectors
+from mediaflow.index.file import HEAD, digest
+from mediaflow.index.snapshot import Snapshot, current, space_folder
+from mediaflow.index.vectors import vectors
 
 # Enough vectors to know what is usual in a space.
 SAMPLE = 1000
@@ -76,10 +78,14 @@ class SpaceReader:
             return
         path = space_folder(self.space) / snapshot.file
         try:
-            self._index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_READ_ONLY)
-        except RuntimeError:
-            # Replaced since its description was read, or damaged. The catalog has every vector.
+            if digest(path, HEAD) != snapshot.head:
+                return  # damaged: the catalog has every vector, and `mediaflow doctor` makes it anew
+            index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_READ_ONLY)
+        except (OSError, RuntimeError):
+            return  # replaced since its description was read
+        if (index.ntotal, index.d) != (snapshot.count, snapshot.dimension):
             return
+        self._index = index
         if snapshot.probes:
             self._index.nprobe = snapshot.probes
         self._last = snapshot.last

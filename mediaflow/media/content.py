@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from typing import BinaryIO
 
@@ -42,18 +43,19 @@ _OTHER_MAGIC = (
 )  # fmt: skip
 
 
-def hash_file(path: str) -> str:
-    """The SHA-256 of a file's bytes, in hex: what an asset is known by.
+def hash_of(file: BinaryIO) -> str:
+    """The SHA-256 of an open file's bytes, in hex: what an asset is known by. The file is at its start again.
 
     Raises MediaError for an empty file, and a blameless one where the file cannot be read.
     """
     digest = hashlib.sha256()
     size = 0
     try:
-        with open(path, "rb", buffering=0) as file:
-            while block := file.read(_BLOCK):
-                size += len(block)
-                digest.update(block)
+        file.seek(0)
+        while block := file.read(_BLOCK):
+            size += len(block)
+            digest.update(block)
+        file.seek(0)
     except OSError as error:
         raise unreadable(error) from None
     if not size:
@@ -63,13 +65,19 @@ def hash_file(path: str) -> str:
 
 def unreadable(error: OSError) -> MediaError:
     """The failure to read an original, which may well work another time."""
+    if error.errno in (errno.EINVAL, errno.EOVERFLOW):  # the answer to seeking where no file can have a byte
+        return MediaError("a damaged file: it points to places outside itself")
     return MediaError(f"the file cannot be read: {error.strerror or error}", blameless=True)
 
 
 def read_head(file: BinaryIO) -> bytes:
     """The first bytes of a file, which then is at its start again. Raises MediaError if there are none."""
-    head = file.read(HEAD)
-    file.seek(0)
+    try:
+        file.seek(0)
+        head = file.read(HEAD)
+        file.seek(0)
+    except OSError as error:
+        raise unreadable(error) from None
     if not head:
         raise MediaError("the file is empty")
     return head

@@ -21,6 +21,8 @@ _SCENE = 18.0  # mean difference of values (of 255) that another scene has, as h
 _PALETTE = 0.3  # … but only another scene has so many pixels (of 1) in another of 8 steps of a colour
 _SAME = 4.0  # difference of the most different tile, below which two frames look the same
 _EVEN = 3.0  # standard deviation of values below which there is nothing to see
+_MOST_AT_ONCE, _MOST_A_SECOND = 2000, 500  # packets a clock may leave room for; real ones stay below 300
+_USUAL_RATE = 25  # frames a second where the file has no clock
 _MOST_HELD = 64 << 20  # bytes of packets held back until the next key frame
 
 
@@ -50,6 +52,7 @@ class Frames:
         self.errors = 0
         self.decoded = self.rotation = 0
         self.reached = 0.0
+        self.packets = 0
         self._held: list[av.Packet[Any]] = []
         self._held_bytes = 0
         self._through = False
@@ -59,8 +62,11 @@ class Frames:
 
     def feed(self, packet: av.Packet[Any] | None) -> Iterator[Still]:
         """Take a packet (None: the end) and yield what is found worth keeping by now."""
-        if packet is not None and packet.pts is not None:
-            self.reached = max(self.reached, float(packet.pts * packet.time_base) - self.start)
+        if packet is not None:
+            self.packets += 1
+            stamp = packet.pts if packet.pts is not None else packet.dts
+            at = self.packets / _USUAL_RATE if stamp is None else float(stamp * packet.time_base) - self.start
+            self.reached = max(self.reached, at)
         if packet is None or packet.is_keyframe:
             key = [each for each in self._held[:1] if self._is_due(each)]
             self._held, self._held_bytes, self._through = [], 0, False
@@ -80,6 +86,11 @@ class Frames:
             held, self._held, self._held_bytes, self._through = self._held, [], 0, True
             for each in held:
                 yield from self._decode(each)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether more has come than fits the time that has passed: decoding it could go on without end."""
+        return self.packets > _MOST_AT_ONCE + _MOST_A_SECOND * self.reached
 
     def _is_due(self, key: av.Packet[Any]) -> bool:
         """False for most frames of films in which every frame is a key frame."""
@@ -107,9 +118,15 @@ class Frames:
             self.errors += 1
             return
         for frame in frames:
-            if not frame.is_corrupt or not self.decoded:
-                self.decoded += 1
-                yield from self._look(frame)
+            if frame.is_corrupt and self.decoded:
+                continue
+            try:
+                stills = list(self._look(frame))
+            except (av.FFmpegError, ValueError):  # its form changed to one that cannot be shown
+                self.errors += 1
+                continue
+            self.decoded += 1
+            yield from stills
 
     def _look(self, frame: av.VideoFrame) -> Iterator[Still]:
         # Frames that a decoder held back to the end have lost their time base, but not their time stamp.

@@ -13,11 +13,17 @@ import numpy as np
 
 from mediaflow.errors import MediaError
 from mediaflow.media.content import IMAGE_FORMATS, image_name, read_head, unreadable
+from mediaflow.media.pixels import reduce, shrink, to_srgb
+from mediaflow.media.tiff import page_count
 
 if TYPE_CHECKING:
     from PIL import Image
 
-MAX_PIXELS = 210_000_000  # a 200-megapixel phone photo passes; decoded, it takes up to 1.9 GB
+MAX_PIXELS = 210_000_000  # a 200-megapixel phone photo passes; decoded, it takes up to 1.4 GB
+MAX_BYTES = 2_000_000_000
+_COSTS = {"WEBP": 16, "AVIF": 13, "HEIF": 10}  # bytes a pixel of decoders that hold several copies
+ALL_PIXELS = 10 * MAX_PIXELS  # of all pages of a file together
+_FRAMES_A_PAGE = 4  # a scan may hold thumbnails and the like between its pages
 # What Pillow's plugins let through when a file is damaged, besides errors of reading it.
 DAMAGED = (OSError, ValueError, SyntaxError, RuntimeError, EOFError, LookupError, TypeError, ArithmeticError,
            struct.error, zlib.error)  # fmt: skip
@@ -54,34 +60,39 @@ def pages(
     """Each page as (number, upright sRGB image, scale, warning).
 
     An image is one page, without a number, an animation its first frame; of a multi-page TIFF come up
-    to `most` pages, numbered from 1. No picture is longer than `pixels` on a side; `scale` is its
-    pixels per pixel of the upright original. Raises MediaError where nothing of the first page can be
-    decoded.
+    to `most` pages, numbered from 1, and no more than ALL_PIXELS together. No picture is longer than
+    `pixels` on a side; `scale` is its pixels per pixel of the upright original. Raises MediaError where
+    nothing of the first page can be decoded.
     """
-    number = frame = 0
-    while number < most:
+    several = count(image)
+    number = spent = 0
+    for frame in range(several):
+        if number == most or frame == most * _FRAMES_A_PAGE or spent > ALL_PIXELS:
+            return
         try:
             if frame:
                 image.seek(frame)
                 _check_size(image)
+            spent += image.width * image.height
             page = None if frame and _is_reduced(image) else _decode(image, pixels)
-            several = image.format == "TIFF" and getattr(image, "n_frames", 1) > 1
-        except EOFError as error:
-            if not number:
-                raise _damaged(image.format, error) from None
-            return
         except (MediaError, *DAMAGED) as error:
             if not number:
                 raise _damaged(image.format, error) from None
             page = None  # a later page of a damaged scan: the others are kept
-            if frame >= getattr(image, "n_frames", 1):
-                return
-        frame += 1
         if page:
             number += 1
-            yield (number if several else None, *page)
-        if not several:
-            return
+            yield (number if several > 1 else None, *page)
+
+
+def count(image: Image.Image) -> int:
+    """How many pages `pages` could look at, at most MOST_COUNTED."""
+    if image.format != "TIFF":
+        return 1
+    file: BinaryIO = image.fp  # type: ignore[attr-defined]
+    at = file.tell()
+    found = page_count(file)
+    file.seek(at)
+    return max(1, found)
 
 
 def encode(image: Image.Image, form: str, quality: int) -> bytes:
@@ -92,21 +103,11 @@ def encode(image: Image.Image, form: str, quality: int) -> bytes:
     return buffer.getvalue()
 
 
-def shrink(image: Image.Image, pixels: int) -> Image.Image:
-    """The image, no longer than `pixels` on a side."""
-    from PIL import Image
-
-    ratio = pixels / max(image.size)
-    if ratio >= 1:
-        return image
-    size = (max(1, round(image.width * ratio)), max(1, round(image.height * ratio)))
-    return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
-
-
 def _check_size(image: Image.Image) -> None:
-    if image.width * image.height > MAX_PIXELS:
+    most = min(MAX_PIXELS, MAX_BYTES // _COSTS.get(image.format or "", 1))
+    if image.width * image.height > most:
         raise MediaError(
-            f"the image claims {image.width} × {image.height} pixels, more than the {MAX_PIXELS / 1e6:.0f} "
+            f"the image claims {image.width} × {image.height} pixels, more than the {most / 1e6:.0f} "
             "million that are read"
         )
 
@@ -118,7 +119,7 @@ def _decode(image: Image.Image, pixels: int) -> tuple[Image.Image, float, str | 
         image.draft(image.mode, (pixels, pixels))
     warning = _load(image)
     orientation = image.getexif().get(0x0112)
-    page = _to_srgb(shrink(_direct(image), pixels), profile)
+    page = to_srgb(shrink(reduce(image, pixels), pixels), profile)
     turn = _turns().get(orientation)
     if turn is not None:
         page = page.transpose(turn)
@@ -159,7 +160,7 @@ def _load(image: Image.Image) -> str | None:
 
 def _filled(image: Image.Image) -> float:
     """The part of the rows above the even area that a decoder leaves where data ends."""
-    rows = np.asarray(image.convert("L").resize((32, image.height), 0))
+    rows = np.asarray(image.resize((32, image.height), 0).convert("L"))
     differs = np.flatnonzero((rows != rows[-1, -1]).any(axis=1))
     return 0.0 if not differs.size else float(differs[-1] + 1) / image.height
 
@@ -168,58 +169,6 @@ def _is_reduced(image: Image.Image) -> bool:
     """Whether a TIFF page is but a thumbnail of another (NewSubfileType, TIFF 6.0 section 8)."""
     tags = getattr(image, "tag_v2", {})
     return bool(int(tags.get(254, 0) or 0) & 1)
-
-
-def _direct(image: Image.Image) -> Image.Image:
-    """The image in a mode whose values can be averaged: no palette, 8 bits a channel."""
-    if image.mode == "1":
-        return image.convert("L")
-    if image.mode in ("P", "PA", "LA", "La", "RGBa") or (
-        image.mode in ("L", "RGB") and "transparency" in image.info
-    ):
-        has_alpha = image.mode != "P" or "transparency" in image.info
-        return image.convert("RGBA" if has_alpha else "RGB")
-    return _eight_bit(image) if image.mode.startswith(("I", "F")) else image
-
-
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """Deep grey as 8 bits: whole numbers scaled by their depth, floats by what occurs."""
-    from PIL import Image
-
-    values = np.asarray(image)
-    if image.mode == "F":
-        values = np.nan_to_num(values)
-        low, high = float(values.min()), float(values.max())
-        return Image.fromarray(((values - low) * (255.0 / max(high - low, 1e-9))).astype(np.uint8))
-    depth = next((bits for bits in (8, 10, 12, 14, 16) if values.max(initial=0) < 1 << bits), 31)
-    return Image.fromarray((values.clip(min=0) >> (depth - 8)).astype(np.uint8))
-
-
-def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """RGB in sRGB, transparent parts white."""
-    from PIL import Image
-
-    if image.mode != "RGBA":
-        return _apply_profile(image, profile).convert("RGB")
-    page = Image.new("RGB", image.size, "white")
-    page.paste(_apply_profile(image.convert("RGB"), profile), mask=image.getchannel("A"))
-    return page
-
-
-def _apply_profile(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Colours by the file's ICC profile; a damaged one is as good as none."""
-    from PIL import ImageCms
-
-    if not profile or (b"sRGB" in profile[:4096] and image.mode == "RGB"):
-        return image
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        return (
-            ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-            or image
-        )
-    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-        return image
 
 
 def _damaged(name: str | None, error: Exception) -> MediaError:
@@ -232,5 +181,7 @@ def _damaged(name: str | None, error: Exception) -> MediaError:
 
 def _say(error: Exception) -> str:
     text = str(error).lower()
+    if "decompressed data too large" in text or "too much memory used in text" in text:
+        return "what is packed beside the picture unpacks to more than is read"
     short = "truncated" in text or "eof" in text or "not enough" in text or isinstance(error, EOFError)
     return "it is cut short" if short else "it cannot be decoded"

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
-import stat
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from mediaflow.disk import sync_files
 from mediaflow.errors import MediaError
 from mediaflow.media import exif, images, recordings
-from mediaflow.media.content import hash_file, not_media, read_head, unreadable
+from mediaflow.media.content import hash_of, not_media, read_head, unreadable
 from mediaflow.media.frames import Frames, Still
+from mediaflow.media.originals import open_original, state
+from mediaflow.media.pixels import shrink
 from mediaflow.media.rendition import Picture, Rendition
 from mediaflow.media.sound import Sound
+from mediaflow.media.storage import Output, writing
+from mediaflow.media.tiff import MOST_COUNTED
 from mediaflow.settings import RenditionSettings, Settings
 
 if TYPE_CHECKING:
@@ -23,37 +29,60 @@ THUMBNAIL = 320  # pixels
 _QUALITY = 95
 _THREADS = 2
 _NOTHING_HEARD = 0.05  # seconds of sound that are nothing
+_SHARE = 0.5  # of the seconds a file may take, after which a recording is cut: better than given up
 
 
-def make_rendition(path: str, folder: Path, settings: Settings, asset: str | None = None) -> Rendition:
-    """Make the rendition of the file at `path` in `folder`, which appears when it is complete.
+def make_rendition(path: str, folder: Path, settings: Settings) -> Rendition:
+    """Make the rendition of a file that was named itself: links to it are followed. See `render`."""
+    with open_original(os.fsencode(os.path.abspath(path))) as file:
+        return render(file, folder, settings, hash_of(file))
 
-    What a file is, is told by its content. `asset` is its hash, if known already. Raises MediaError
-    with a reason for a person; one that is not permanent where the file cannot be read or changes
-    meanwhile. An OSError is about writing (no space left) and says nothing about the file.
+
+def render(file: BinaryIO, folder: Path, settings: Settings, asset: str) -> Rendition:
+    """Make the rendition of an open original in `folder`, which appears when it is complete.
+
+    What a file is, is told by its content. `asset` is its hash, taken of the same open file. Raises
+    MediaError with a reason for a person; one that is not permanent where the file cannot be read or
+    changes meanwhile. Raises StorageError where the rendition cannot be written.
     """
-    before = _status(path)
-    asset = asset or hash_file(path)
+    before = state(file)
     partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    with writing(folder):
+        partial.mkdir(parents=True)
     try:
-        with _open(path) as file:
-            rendition = _make(file, asset, partial, settings.renditions)
-        after = _status(path)
-        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        try:
+            with _quiet():
+                rendition = _make(file, asset, partial, settings)
+        except OSError as error:  # what could not be written is a StorageError
+            raise unreadable(error) from None
+        if state(file) != before:
             raise MediaError("the file changed while it was read", permanent=False)
-        rendition.save()
-        return _publish(rendition, folder)
+        with writing(folder):
+            rendition.save()
+            return _publish(rendition, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _make(file: BinaryIO, asset: str, folder: Path, settings: RenditionSettings) -> Rendition:
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing on standard error from here: decoders write there a line for each damaged row of a scan."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _make(file: BinaryIO, asset: str, folder: Path, settings: Settings) -> Rendition:
     head = read_head(file)
     image = images.open_image(file)
     if image is not None:
-        return _make_image(image, asset, folder, settings)
+        return _make_image(image, asset, folder, settings.renditions)
     file.seek(0)
     recording = recordings.open_recording(file, _THREADS)
     if recording is None:
@@ -65,7 +94,7 @@ def _make(file: BinaryIO, asset: str, folder: Path, settings: RenditionSettings)
 def _make_image(image: Image.Image, asset: str, folder: Path, settings: RenditionSettings) -> Rendition:
     pictures: list[Picture] = []
     media: dict[str, Any] = {}
-    size = image.size
+    size, count = image.size, images.count(image)
     with image:
         for number, page, scale, warning in images.pages(image, settings.pixels, settings.max_pages):
             if not media:
@@ -76,33 +105,42 @@ def _make_image(image: Image.Image, asset: str, folder: Path, settings: Renditio
             pictures.append(_write(page, f"page-{len(pictures) + 1:04d}.jpg", folder, scale, page=number))
     if pictures[0].page:
         media["pages"] = len(pictures)
+    if image.tell() + 1 < count:
+        media["warning"] = f"only the first {len(pictures)} of {_in_words(count)} pages were read"
     return Rendition(asset, "image", folder, media, tuple(pictures), None, "thumbnail.webp")
 
 
+def _in_words(count: int) -> str:
+    return f"{count:,}" if count < MOST_COUNTED else f"{MOST_COUNTED:,} or more"
+
+
 def _make_recording(
-    recording: recordings.Recording, asset: str, folder: Path, settings: RenditionSettings
+    recording: recordings.Recording, asset: str, folder: Path, settings: Settings
 ) -> Rendition:
     pictures: list[Picture] = []
+    limits = settings.renditions
 
     def keep(still: Still) -> None:
         if not pictures:
             _write_thumbnail(still.image, folder)
         name = f"frame-{round(still.time * 1000):09d}.jpg"
         pictures.append(_write(still.image, name, folder, still.scale, time=round(still.time, 3)))
-        if len(pictures) > settings.max_frames:
+        if len(pictures) > limits.max_frames:
             _drop_the_least(pictures, folder)
 
-    seconds = recording.seconds or 0.0
+    most = limits.max_hours * 3600
+    seconds = min(recording.seconds or 0.0, most)
     frames = sound = None
     if recording.video:
-        closest = seconds / settings.max_frames
-        every = max(closest, settings.frame_seconds)
-        frames = Frames(recording.video, recording.start, every, closest, settings.pixels)
-    with (folder / "sound.flac").open("wb") as output:
+        closest = seconds / limits.max_frames
+        every = max(closest, limits.frame_seconds)
+        frames = Frames(recording.video, recording.start, every, closest, limits.pixels)
+    with closing(Output(folder / "sound.flac")) as output:
         if recording.audio:
             longest = recording.seconds and recording.seconds + 1
             sound = Sound(recording.audio, output, recording.start, longest)
-        whole = recordings.read_recording(recording, sound, frames, keep)
+        patience = settings.prepare.seconds * _SHARE
+        end = recordings.read_recording(recording, sound, frames, keep, most, patience)
         if sound:
             sound.close()
     heard = sound is not None and sound.seconds > _NOTHING_HEARD
@@ -111,7 +149,7 @@ def _make_recording(
     if not pictures and not heard:
         raise MediaError(_nothing(recording))
     media = recordings.describe(recording, sound, frames.rotation if frames else 0)
-    if warning := _warning(recording, whole, sound, frames):
+    if warning := recordings.warning(recording, end, sound, frames):
         media["warning"] = warning
     return Rendition(
         asset,
@@ -127,21 +165,6 @@ def _make_recording(
 def _nothing(recording: recordings.Recording) -> str:
     what = "picture" if recording.video else "sound"
     return f"a damaged or empty {recording.format} file: no {what} in it can be decoded"
-
-
-def _warning(
-    recording: recordings.Recording, whole: bool, sound: Sound | None, frames: Frames | None
-) -> str | None:
-    """What a person should know of a recording that is not quite in order."""
-    if frames and not frames.decoded:
-        return "no picture could be decoded"
-    reached = max(sound.seconds if sound else 0.0, frames.reached if frames else 0.0)
-    claimed = recording.claimed
-    if not whole or (claimed and reached < claimed * 0.9 - 2):
-        return f"cut short: {reached:.0f} s could be read" + (f" of {claimed:.0f} s" if claimed else "")
-    if (sound and sound.errors) or (frames and frames.errors):
-        return "damaged: some parts could not be decoded"
-    return None
 
 
 def _drop_the_least(pictures: list[Picture], folder: Path) -> None:
@@ -161,18 +184,24 @@ def _write(
     page: int | None = None,
     time: float | None = None,
 ) -> Picture:
-    (folder / name).write_bytes(images.encode(image, "JPEG", _QUALITY))
+    data = images.encode(image, "JPEG", _QUALITY)
+    with writing(folder):
+        (folder / name).write_bytes(data)
     return Picture(name, image.width, image.height, scale, page, time)
 
 
 def _write_thumbnail(image: Image.Image, folder: Path) -> None:
-    (folder / "thumbnail.webp").write_bytes(images.encode(images.shrink(image, THUMBNAIL), "WEBP", 80))
+    data = images.encode(shrink(image, THUMBNAIL), "WEBP", 80)
+    with writing(folder):
+        (folder / "thumbnail.webp").write_bytes(data)
 
 
 def _publish(rendition: Rendition, folder: Path) -> Rendition:
     """Give the finished folder its name; where another process was first, its work is as good."""
     made = Rendition.load(folder)
     if made is None:
+        # The ledger will say that it is there: after a power cut, empty files would be taken for bad ones.
+        sync_files(rendition.folder)
         shutil.rmtree(folder, ignore_errors=True)
         try:
             rendition.folder.rename(folder)
@@ -182,20 +211,3 @@ def _publish(rendition: Rendition, folder: Path) -> Rendition:
         made = Rendition.load(folder)
     assert made is not None
     return made
-
-
-def _open(path: str) -> BinaryIO:
-    try:
-        return open(path, "rb", buffering=1 << 18)
-    except OSError as error:
-        raise unreadable(error) from None
-
-
-def _status(path: str) -> os.stat_result:
-    try:
-        status = os.stat(path)
-    except OSError as error:
-        raise unreadable(error) from None
-    if not stat.S_ISREG(status.st_mode):
-        raise MediaError("not a file that can be read: a folder, a pipe or a device")
-    return status

@@ -57,10 +57,12 @@ class Rendition:
 
     @classmethod
     def load(cls, folder: Path) -> Rendition | None:
-        """The rendition in `folder`, or None where there is none (any more)."""
+        """The rendition in `folder`, or None where there is none (any more), or a damaged one."""
         try:
             data = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            data["pictures"] = tuple(Picture(**picture) for picture in data["pictures"])
+            return cls(folder=folder, **data)
         except FileNotFoundError:
             return None
-        data["pictures"] = tuple(Picture(**picture) for picture in data["pictures"])
-        return cls(folder=folder, **data)
+        except (ValueError, TypeError, LookupError):  # half on the disk when the power went
+            return None

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     import av
 
 RATE = 16_000
+_LOWEST_RATE = 1000  # samples a second; less is no sound, but a header that makes hours of a few bytes
 _SMALLEST_GAP = 0.2  # seconds; less is how clocks differ
+_MOST_SILENCE = 4 * 3600 * RATE  # samples of it in all; a clock that asks for more is wrong
 _BLOCK = RATE * 10
 
 
@@ -26,7 +28,7 @@ class Sound:
 
         self.stream, self.start = stream, start
         self.longest = longest
-        self.samples = 0
+        self.samples = self.silent = 0
         self.errors = 0
         self._resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
         self._shape: tuple[Any, ...] | None = None
@@ -51,7 +53,7 @@ class Sound:
 
     def close(self) -> None:
         """Finish the file; call it once, also after an error."""
-        self._write_frames(self._resampler.resample(None) if self._shape else [])
+        self._write_frames(self._resampled(None))
         for packet in self._encoder.encode(None):
             self._output.mux(packet)
         self._output.close()
@@ -59,16 +61,31 @@ class Sound:
     def _take(self, frame: av.AudioFrame) -> None:
         import av
 
+        if frame.sample_rate < _LOWEST_RATE:
+            self.errors += 1
+            return
         shape = (frame.format.name, frame.layout.name, frame.sample_rate)
         if shape != self._shape:  # a stream may change its form half-way
-            if self._shape:
-                self._write_frames(self._resampler.resample(None))
+            self._write_frames(self._resampled(None))
             self._resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
             self._shape = shape
         if frame.pts is not None and self.stream.time_base:
             self._fill_to(float(frame.pts * self.stream.time_base) - self.start)
         frame.pts = None
-        self._write_frames(self._resampler.resample(frame))
+        self._write_frames(self._resampled(frame))
+
+    def _resampled(self, frame: av.AudioFrame | None) -> list[av.AudioFrame]:
+        """What comes out of the resampler; nothing where a damaged frame is of a form that it cannot take."""
+        import av
+
+        if self._shape is None:
+            return []
+        try:
+            return self._resampler.resample(frame)
+        except (av.FFmpegError, ValueError):
+            self.errors += 1
+            self._shape = None
+            return []
 
     def _fill_to(self, time: float) -> None:
         """Silence up to `time`, unless the stream's clock is plainly wrong."""
@@ -76,6 +93,9 @@ class Sound:
         if gap < _SMALLEST_GAP or self.longest is None or time > self.longest:
             return
         missing = round(gap * RATE)
+        if self.silent + missing > _MOST_SILENCE:
+            return
+        self.silent += missing
         while missing > 0:
             self._encode(np.zeros((1, min(missing, _BLOCK)), np.int16))
             missing -= _BLOCK

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from mediaflow.errors import UsageError
 from mediaflow.media.kinds import hidden_or_system, matches, reason_to_skip
+from mediaflow.names import readable
 
 
 class File(NamedTuple):
@@ -27,10 +28,12 @@ class Folder:
     """One folder and the files in it that may be media, by name.
 
     `skipped` counts what was passed over, by reason. `error` says why the folder could not be read
-    (to the end). `whole` is false where the listing must not be taken for all the folder holds.
+    (to the end). `whole` is false where the listing must not be taken for all the folder holds. `root` is
+    how many bytes of its files' paths are the root that was named: all of them where that is the file.
     """
 
     path: bytes
+    root: int
     files: list[File] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     error: str | None = None
@@ -53,14 +56,14 @@ def walk(
         try:
             status = os.stat(start)
         except OSError as error:
-            raise UsageError(f"{os.fsdecode(start)} cannot be read: {error.strerror}.") from None
+            raise UsageError(f"{readable(start)} cannot be read: {error.strerror}.") from None
         if stat.S_ISDIR(status.st_mode):
             yield from _below(start, tuple(exclude), {*tops, *leave} - {start})
         elif stat.S_ISREG(status.st_mode):
             folder, name = os.path.split(start)
-            yield Folder(folder, [File(name, status.st_size, status.st_mtime_ns)], whole=False)
+            yield Folder(folder, len(start), [File(name, status.st_size, status.st_mtime_ns)], whole=False)
         else:
-            raise UsageError(f"{os.fsdecode(start)} is neither a folder nor a file.")
+            raise UsageError(f"{readable(start)} is neither a folder nor a file.")
 
 
 def _below(root: bytes, exclude: tuple[str, ...], others: set[bytes]) -> Iterator[Folder]:
@@ -70,13 +73,13 @@ def _below(root: bytes, exclude: tuple[str, ...], others: set[bytes]) -> Iterato
         path = waiting.pop()
         if path in others:
             continue
-        folder, inner = _read(path, os.fsdecode(path[len(root) :].lstrip(b"/")), exclude)
+        folder, inner = _read(path, len(root), os.fsdecode(path[len(root) :].lstrip(b"/")), exclude)
         waiting.extend(reversed(inner))
         yield folder
 
 
-def _read(path: bytes, below: str, exclude: tuple[str, ...]) -> tuple[Folder, list[bytes]]:
-    folder = Folder(path)
+def _read(path: bytes, root: int, below: str, exclude: tuple[str, ...]) -> tuple[Folder, list[bytes]]:
+    folder = Folder(path, root)
     inner: list[bytes] = []
     try:
         with os.scandir(path) as entries:

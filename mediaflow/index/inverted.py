@@ -1,0 +1,79 @@
+"""The index of a large space: an inverted file with 8-bit codes, of which a search looks into some lists."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mediaflow.index.vectors import vectors
+
+if TYPE_CHECKING:
+    import faiss
+
+WANTED_RECALL = 0.98
+
+
+def inverted(
+    db: sqlite3.Connection, space: str, last: int, dimension: int, count: int
+) -> tuple[faiss.Index, float, int]:
+    """An inverted file of the space's vectors up to `last`, its recall@10, and the lists to look into."""
+    import faiss
+
+    lists = 2 ** round(math.log2(4 * math.sqrt(count)))
+    coarse = faiss.IndexFlatIP(dimension)
+    kind = faiss.ScalarQuantizer.QT_8bit
+    index = faiss.IndexIVFScalarQuantizer(coarse, dimension, lists, kind, faiss.METRIC_INNER_PRODUCT)
+    index.cp.niter = 10
+    sample = _sample(db, space, count, lists * 40)
+    index.train(sample)
+    for ids, values in vectors(db, space, 0, last):
+        index.add_with_ids(values, ids)
+    recall, probes = _tune(db, space, last, index, sample[:: max(1, len(sample) // 200)][:200])
+    return index, recall, probes
+
+
+def _sample(db: sqlite3.Connection, space: str, count: int, size: int) -> np.ndarray:
+    """About `size` vectors spread evenly over the space, in random order."""
+    step = max(1, count // size)
+    # Copied, or each slice would keep the whole piece that it is a view of.
+    parts = [values[::step].copy() for _, values in vectors(db, space, 0)]
+    sample = np.concatenate(parts)
+    np.random.default_rng(0).shuffle(sample)
+    return sample
+
+
+def _tune(
+    db: sqlite3.Connection, space: str, last: int, index: faiss.IndexIVF, queries: np.ndarray
+) -> tuple[float, int]:
+    """The fewest lists to look into for WANTED_RECALL against exact search, and the recall@10 seen.
+
+    The queries are vectors of the space: each finds itself first, which says nothing and is not counted.
+    Vectors that are not of the space find a little less, so twice as many lists are taken in the end.
+    """
+    truth = _nearest(db, space, last, queries, 11)[:, 1:]
+
+    def recall(probes: int) -> float:
+        index.nprobe = probes
+        found = index.search(queries, 11)[1]
+        return float(np.mean([len(set(a) & set(b)) / len(b) for a, b in zip(found, truth, strict=True)]))
+
+    probes = 4
+    while recall(probes) < WANTED_RECALL and probes < index.nlist:
+        probes *= 2
+    probes = min(2 * probes, index.nlist)
+    return recall(probes), probes
+
+
+def _nearest(db: sqlite3.Connection, space: str, last: int, queries: np.ndarray, k: int) -> np.ndarray:
+    """Ids (n, k) of the exact nearest by inner product, read piece by piece."""
+    scores = np.full((len(queries), 0), 0, dtype=np.float32)
+    ids = np.empty((len(queries), 0), dtype=np.int64)
+    for piece_ids, values in vectors(db, space, 0, last):
+        scores = np.concatenate([scores, queries @ values.T], axis=1)
+        ids = np.concatenate([ids, np.tile(piece_ids, (len(queries), 1))], axis=1)
+        best = np.argsort(-scores, axis=1)[:, :k]
+        scores, ids = np.take_along_axis(scores, best, 1), np.take_along_axis(ids, best, 1)
+    return ids
