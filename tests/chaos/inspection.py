@@ -145,7 +145,7 @@ def inspect_queues(system: System, verdict: Verdict) -> None:
 
 
 def inspect_end(system: System, verdict: Verdict) -> None:
-    """`down` ends everything, and nothing lies about."""
+    """`down` ends everything, and after `doctor` nothing lies about."""
     system.halt()
     stopped = system.run("down")
     if wrong := complaint(stopped, (0,)):
@@ -155,9 +155,9 @@ def inspect_end(system: System, verdict: Verdict) -> None:
         time.sleep(0.1)
     for process in left:
         verdict.add("orphan", f"process {process}")
-    help = system.run("--help").output
-    if "doctor" in help:
-        system.run("doctor", "--repair")
+    doctor = system.run("doctor")
+    if wrong := complaint(doctor, (0,)):
+        verdict.add("end", f"doctor: {wrong}: {(doctor.error or doctor.output)[-600:]}")
     with closing(ask(system)) as db:
         known = {row[0] for row in db.execute("SELECT hash FROM assets")}
     for folder in (system.home / "renditions").glob("*/*"):
