@@ -53,7 +53,9 @@ class Account:
             rows = [row.split() for row in path.read_text().splitlines()]
         except FileNotFoundError:
             return cls()
-        return cls([Line(float(row[0]), *row[1:5], int(row[5]), int(row[6])) for row in rows])
+        return cls(
+            [Line(float(row[0]), row[1], row[2], row[3], row[4], int(row[5]), int(row[6])) for row in rows]
+        )
 
     def begun(self) -> Counter[tuple[str, str]]:
         """How often each (task, asset) was begun."""

@@ -6,6 +6,7 @@ import json
 import random
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tests.chaos.pile import Picture, Pile
@@ -50,8 +51,7 @@ class Traffic:
                 said = (answer.error or answer.output).strip()[-600:]
                 self.complaints.append(f"mediaflow {' '.join(answer.words)}: {wrong}: {said}")
 
-    def _go_on(self, what: object, chance: random.Random) -> None:
-        assert callable(what)
+    def _go_on(self, what: Callable[[random.Random], None], chance: random.Random) -> None:
         while not self._stop.wait(chance.uniform(0.1, 1.5)):
             try:
                 what(chance)

@@ -166,7 +166,7 @@ def expect(content: Picture) -> Expected:
         "embed": {},
     }
     findings.pop(harmed, None)
-    vectors = [
+    vectors: list[tuple[str, str, int, int | None, bytes]] = [
         (TEXT_SPACE, "ocr", ordinal, None, text_vector(passage.text).astype("<f2").tobytes())
         for ordinal, passage in enumerate(passages)
     ]

@@ -69,7 +69,7 @@ class Ledger(RuleBasedStateMachine):
         self.at: dict[bytes, int] = {}
         self.gone: set[bytes] = set()
         self.count = 0
-        return self.a_file_is_prepared("a")
+        return bytes(self.a_file_is_prepared("a"))
 
     def teardown(self) -> None:
         if hasattr(self, "db"):

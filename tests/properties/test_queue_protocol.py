@@ -78,7 +78,7 @@ class Protocol(RuleBasedStateMachine):
         if hand := self._draw(data, lambda hand: hand.job is None):
             key = queue(hand.queue, self.client).key
             taken = self.client.lmove(key, IntermediateQueue(key, self.client).key, "LEFT", "RIGHT")
-            hand.job = taken.decode() if taken else None
+            hand.job = taken.decode() if isinstance(taken, bytes) else None
 
     @rule(data=st.data())
     def a_worker_starts_its_job(self, data: st.DataObject) -> None:
@@ -168,8 +168,8 @@ class Protocol(RuleBasedStateMachine):
 
     def _is(self, hand: Hand, pid: int) -> None:
         # Not its heartbeat's end, which takes a minute: its process is no more.
-        values = {"pid": pid, "hostname": socket.gethostname()}
-        self.client.hset(f"rq:worker:{hand.name}", mapping=values)
+        self.client.hset(f"rq:worker:{hand.name}", "pid", pid)
+        self.client.hset(f"rq:worker:{hand.name}", "hostname", socket.gethostname())
 
 
 def test_no_job_is_lost_or_done_by_two_wherever_workers_die(
