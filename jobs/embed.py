@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from jobs.pictures import open_picture
 from jobs.task import Finding, Task, Vector, register
 from mediaflow.media.rendition import Rendition
-from mediaflow.models.encoders import image_encoder, image_space, text_encoder, text_space
+from mediaflow.models.encoders import (
+    image_encoder,
+    image_space,
+    text_encoder,
+    text_space,
+    visual_space,
+)
+from mediaflow.queues.arguments import Form
+from mediaflow.settings import load_settings
 
 # Decoded pictures held at a time: a video may have hundreds of key frames.
 CHUNK = 16
+
+
+class EmbedData(Form):
+    """Of what is embedded nothing is said but vectors."""
 
 
 @register
@@ -22,6 +34,16 @@ class Embed(Task):
     name = "embed"
     needs = "pictures"
     together = 8
+    schema = EmbedData
+
+    @classmethod
+    def may_write(cls, model: str, source: str | None) -> Collection[str]:
+        """Text goes into the space its model names; a picture into its model's, and that of likeness."""
+        if source is not None:
+            space, _, named = model.rpartition("/")
+            return {space} if named == source and space == text_space(load_settings()) else ()
+        settings = load_settings()
+        return {model, visual_space(settings)} if model == image_space(settings) else ()
 
     def load(self) -> None:
         """Load both encoders."""

@@ -5,15 +5,18 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
 from jobs.pictures import open_picture
+from jobs.schema import Placed, Score
 from jobs.task import Finding, Task, register
 from mediaflow.media.rendition import Picture, Rendition
 from mediaflow.models.encoders.session import open_session
 from mediaflow.models.store import model_folder
+from mediaflow.queues.arguments import Form
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -28,6 +31,18 @@ PICTURES_PER_RUN = 16
 BGR_MEAN = np.array([104.0, 117.0, 123.0], dtype=np.float32)
 
 
+class Scored(Placed):
+    score: Score
+
+
+class NsfwData(Form):
+    """The highest score, the verdict on it, and the pictures that it comes from."""
+
+    score: Score
+    verdict: Literal["safe", "unsure", "unsafe"]
+    worst: Annotated[list[Scored], Field(max_length=WORST)]
+
+
 @register
 class Nsfw(Task):
     """Scores 0 to 1 by open_nsfw (ResNet-50-thin, Yahoo 2016, BSD-2-Clause); it knows pornography only."""
@@ -35,6 +50,7 @@ class Nsfw(Task):
     name = "nsfw"
     needs = "pictures"
     together: ClassVar[int] = PICTURES_PER_RUN
+    schema = NsfwData
 
     def load(self) -> None:
         """Open the model with this task's number of threads."""

@@ -7,17 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 from jobs.pictures import open_picture
 from jobs.reading_order import reading_order
+from jobs.schema import LongText, Pixel, Placed, Score, Text
 from jobs.task import Finding, Task, register
 from mediaflow.errors import ModelError
 from mediaflow.media.rendition import Rendition
 from mediaflow.models.encoders.session import open_session
 from mediaflow.models.store import model_folder
+from mediaflow.queues.arguments import Form
 
 # Below this confidence a line is noise: RapidOCR's own default.
 LEAST_CONFIDENCE = 0.5
@@ -51,12 +54,29 @@ class Line:
     time: float | None = None
 
 
+Point = Annotated[list[Pixel], Field(min_length=2, max_length=2)]
+
+
+class LineForm(Placed):
+    text: Text
+    confidence: Score
+    box: Annotated[list[Point], Field(min_length=4, max_length=4)]
+
+
+class OcrData(Form):
+    """Text and lines, as `mediaflow show --json` prints them."""
+
+    text: LongText
+    lines: Annotated[list[LineForm], Field(max_length=200_000)]
+
+
 @register
 class Ocr(Task):
     """Lines of text with boxes, by PP-OCR models (PaddleOCR, Apache-2.0) in RapidOCR."""
 
     name = "ocr"
     needs = "pictures"
+    schema = OcrData
 
     def load(self) -> None:
         """Open detector and recogniser with this task's number of threads."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
-from jobs.blazepose import BlazePose, Body, Roi, pyramid_of
+from jobs.blazepose import KEYPOINTS, BlazePose, Body, Roi, pyramid_of
 from jobs.pictures import open_picture
+from jobs.schema import Pixel, Placed, Score
 from jobs.task import Finding, Task, register
 from mediaflow.media.rendition import Picture, Rendition
 from mediaflow.models.store import model_folder
+from mediaflow.queues.arguments import Form
 
 # BlazePose's detector was made for one near person. To find groups it also looks at square tiles,
 # whose sides are these fractions of the picture's longer side and which overlap by half.
@@ -34,12 +37,28 @@ SMALLEST_TILE = 64  # pixels
 LARGEST = 1920  # pixels; a larger picture shows the models nothing more
 
 
+# x, y, visibility: a list in JSON, hence not strict.
+Keypoint = Annotated[tuple[Pixel, Pixel, Score], Field(strict=False)]
+
+
+class PersonForm(Placed):
+    score: Score
+    keypoints: Annotated[list[Keypoint], Field(min_length=KEYPOINTS, max_length=KEYPOINTS)]
+
+
+class PoseData(Form):
+    """The people, as `mediaflow show --json` prints them."""
+
+    people: Annotated[list[PersonForm], Field(max_length=50_000)]
+
+
 @register
 class Pose(Task):
     """33 keypoints of each person by BlazePose full (Google MediaPipe, Apache-2.0), on the CPU."""
 
     name = "pose"
     needs = "pictures"
+    schema = PoseData
 
     def load(self) -> None:
         """Load detector and landmark model with this task's number of threads."""

@@ -9,7 +9,6 @@ Each returns None when all is done, or the arguments of what is left when the wo
 
 from __future__ import annotations
 
-import base64
 import logging
 import os
 import sqlite3
@@ -18,10 +17,10 @@ from contextlib import closing
 from threading import Thread
 from typing import Any
 
-import numpy as np
 from redis import Redis
 
 from jobs.bench import Bench, Item, Result
+from jobs.schema import bounded, bounded_prepared, check_finding
 from jobs.task import find_task
 from jobs.wanted import Wanted, models_of
 from mediaflow.catalog import assets, findings, locations, passages, work
@@ -65,6 +64,7 @@ def _prepare(
     with closing(bench.work(items)) as results:
         for index, result in results:
             settled.add(index)
+            result = bounded_prepared(result)
             with transaction(db):
                 if "reason" in result:
                     locations.failed(db, ids[index], *_why(result))
@@ -121,6 +121,8 @@ def _enter(db: sqlite3.Connection, location: int, result: Result, tasks: list[st
 # Findings go to the index worker when this many are there, or this many seconds after the first.
 STORE_MOST = 32
 STORE_SECONDS = 1.0
+# Findings of so many characters are handed over at once.
+STORE_LENGTH = 8_000_000
 # What a finding that breaks the rules makes of the functions that store it.
 BROKEN = (FindingError, LookupError, TypeError, ValueError, AttributeError, sqlite3.IntegrityError)
 
@@ -129,7 +131,7 @@ def analyse(bench: Bench, run: int, task: str, model: str, items: list[Item]) ->
     """Analyse the items with the task's model and hand the findings to `store`."""
     finished: set[int] = set()
     open_: list[Result] = []
-    since = time.monotonic()
+    length, since = 0, time.monotonic()
 
     def left() -> list[Any]:
         return [run, task, model, [item for index, item in enumerate(items) if index not in finished]]
@@ -140,10 +142,13 @@ def analyse(bench: Bench, run: int, task: str, model: str, items: list[Item]) ->
         with closing(bench.work(items)) as results:
             for index, result in results:
                 finished.add(index)
+                result, size = bounded(result)
                 open_.append(_named(items[index]) | result)
-                if len(open_) >= STORE_MOST or time.monotonic() - since > STORE_SECONDS:
+                length += size
+                enough = len(open_) >= STORE_MOST or length > STORE_LENGTH
+                if enough or time.monotonic() - since > STORE_SECONDS:
                     _hand_over(bench, run, task, model, open_)
-                    open_, since = [], time.monotonic()
+                    open_, length, since = [], 0, time.monotonic()
                     bench.keep(left())
     except ModelError as error:
         for index, item in enumerate(items):
@@ -181,9 +186,10 @@ def store(bench: Bench, run: int, task: str, model: str, results: list[Result]) 
         with transaction(db):
             for result in results:
                 asset = assets.by_hash(db, result["asset"])
-                if asset is None:
-                    continue  # forgotten meanwhile
-                if "reason" in result:
+                if asset is None or not work.was_asked(db, asset["id"], task, model):
+                    log.info("Nobody wants %s (%s) of %s (any more).", task, model, result["asset"])
+                    continue
+                if result.get("reason") is not None:
                     work.fail(db, asset["id"], task, model, *_why(result))
                     continue
                 try:
@@ -220,12 +226,12 @@ def _refusal(task: str, error: Exception) -> str:
 
 
 def _keep(db: sqlite3.Connection, asset: int, task: str, model: str, result: Result) -> None:
-    source = result.get("source", "picture")
+    found = check_finding(find_task(task), model, result)
+    source = result.get("source") or "picture"
     if source == "picture":
         findings.store(db, asset, task, model, result["data"], result["seconds"])
     by_space: dict[str, list[findings.Row]] = {}
-    for vector in result["vectors"]:
-        values = np.frombuffer(base64.b64decode(vector["value"]), dtype="<f2").astype(np.float32)
+    for vector, values in zip(result["vectors"], found, strict=True):
         row = (source, vector["ordinal"], vector.get("page"), vector.get("time"), values)
         by_space.setdefault(vector["space"], []).append(row)
     for space, rows in by_space.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from mediaflow.errors import ConfigError
 from mediaflow.media.rendition import Rendition
+from mediaflow.queues.arguments import Form
 from mediaflow.settings import Settings, load_settings
 
 
@@ -39,6 +40,9 @@ class Finding:
 class Task(ABC):
     """One kind of analysis. Subclass, set the class variables, register with `@register`.
 
+    `schema` is the form of its findings' data (general limits hold without one), `spaces` names those
+    its vectors may be in.
+
     `load` is called once per process, before the first batch, and never in the command line.
     `analyse` gets up to `together` renditions at once and returns one finding for each, in order.
     It may raise: a batch that raises is run again one rendition at a time, and one that raises
@@ -49,12 +53,19 @@ class Task(ABC):
     name: ClassVar[str]
     needs: ClassVar[Literal["pictures", "audio"]]
     together: ClassVar[int] = 1
+    schema: ClassVar[type[Form] | None] = None
+    spaces: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
 
     def load(self) -> None:  # noqa: B027 - a task may have nothing to load
         """Load the models; called once, in the process that will analyse."""
+
+    @classmethod
+    def may_write(cls, model: str, source: str | None) -> Collection[str]:  # noqa: ARG003
+        """The spaces that vectors found with `model` may be in; `source` where they are of text."""
+        return cls.spaces if source is None else ()
 
     @abstractmethod
     def analyse(self, batch: Sequence[Rendition]) -> list[Finding]:

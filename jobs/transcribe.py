@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
+from pydantic import Field
+
+from jobs.schema import LongText, Seconds, Text
 from jobs.task import Finding, Task, register
 from jobs.whisper import Heard, Whisper
 from mediaflow.media.rendition import Rendition
 from mediaflow.media.subtitles import Word, phrases, text_of
 from mediaflow.media.voice import Window, windows
 from mediaflow.models.store import model_folder
+from mediaflow.queues.arguments import Form
 
 BATCH = 8  # windows of about one length that go through the model at once
 ROUND = 4  # batches that are heard, and vote on the language of their recordings, before they are decoded
@@ -23,6 +27,20 @@ _OWN_SURE = 0.9
 Votes = dict[str, float]
 
 
+class SegmentForm(Form):
+    start: Seconds
+    end: Seconds
+    text: Text
+
+
+class TranscribeData(Form):
+    """Language, text and segments, as `mediaflow show --json` prints them."""
+
+    language: Annotated[str, Field(max_length=20)] | None
+    text: LongText
+    segments: Annotated[list[SegmentForm], Field(max_length=200_000)]
+
+
 @register
 class Transcribe(Task):
     """Whisper base by CTranslate2 (Radford et al. 2022, MIT); windows of several recordings share a batch."""
@@ -30,6 +48,7 @@ class Transcribe(Task):
     name = "transcribe"
     needs = "audio"
     together: ClassVar[int] = 32
+    schema = TranscribeData
 
     def load(self) -> None:
         """Load the model with this task's number of threads, and the voice detector."""

@@ -17,11 +17,13 @@ from jobs import stages
 from mediaflow.catalog import assets, findings, locations, passages, work
 from mediaflow.catalog.failures import give_up
 from mediaflow.catalog.locations import Candidate
+from mediaflow.models.encoders import text_space
 from mediaflow.models.identity import embed_text_model, task_model
 from mediaflow.ops.forget import forget
 from mediaflow.queues import connection, recovery
 from mediaflow.queues.jobs import queue
 from mediaflow.queues.lineage import child_id
+from mediaflow.settings import load_settings
 
 
 class Bench:
@@ -55,7 +57,12 @@ def located(db: sqlite3.Connection, path: bytes, job: str = "job") -> int:
     return id
 
 
-def image(hash: str) -> dict[str, Any]:
+HASH, OTHER = "a" * 64, "b" * 64
+TEXT = text_space(load_settings())
+UNIT = base64.b64encode(np.eye(1, 384, dtype="<f2").tobytes()).decode()
+
+
+def image(hash: str = HASH) -> dict[str, Any]:
     """What the child says of an image."""
     return {
         "asset": hash,
@@ -71,7 +78,7 @@ def image(hash: str) -> dict[str, Any]:
 def read(text: str) -> dict[str, Any]:
     """What the child says of a page with a line of text."""
     line = {"text": text, "confidence": 0.9, "box": [[0, 0]] * 4}
-    return {"asset": "hash", "data": {"text": text, "lines": [line]}, "seconds": 1.0, "vectors": []}
+    return {"asset": HASH, "data": {"text": text, "lines": [line]}, "seconds": 1.0, "vectors": []}
 
 
 def rows(db: sqlite3.Connection) -> set[tuple[Any, ...]]:
@@ -84,19 +91,19 @@ def waiting(client: Redis, name: str) -> list[list[Any]]:
 
 def test_prepare_asks_for_what_applies_and_skips_what_does_not(db: sqlite3.Connection, client: Redis) -> None:
     id = located(db, b"/a/x.jpg")
-    assert stages.prepare(Bench(client, image("hash")), 1, [id], ["ocr", "transcribe"]) is None
+    assert stages.prepare(Bench(client, image()), 1, [id], ["ocr", "transcribe"]) is None
     assert rows(db) == {
         ("ocr", task_model("ocr"), "wanted"),
         ("transcribe", task_model("transcribe"), "skipped"),
     }
     [[run, task, model, items]] = waiting(client, "ocr")
-    assert (run, task, model, items) == (1, "ocr", task_model("ocr"), [{"asset": "hash"}])
+    assert (run, task, model, items) == (1, "ocr", task_model("ocr"), [{"asset": HASH}])
 
 
 def test_two_copies_in_two_jobs_are_analysed_once(db: sqlite3.Connection, client: Redis) -> None:
     first, second = located(db, b"/a/x.jpg"), located(db, b"/a/y.jpg", "other")
     for id in (first, second):
-        stages.prepare(Bench(client, image("hash")), 1, [id], ["ocr"])
+        stages.prepare(Bench(client, image()), 1, [id], ["ocr"])
     assert len(waiting(client, "ocr")) == 1
 
 
@@ -105,25 +112,25 @@ def test_prepare_again_after_a_crash_enqueues_only_what_was_lost(
 ) -> None:
     id = located(db, b"/a/x.jpg")
     for _ in range(3):
-        stages.prepare(Bench(client, image("hash")), 1, [id], ["ocr"])
+        stages.prepare(Bench(client, image()), 1, [id], ["ocr"])
     assert len(waiting(client, "ocr")) == 1
     client.flushall()
-    stages.prepare(Bench(client, image("hash")), 1, [id], ["ocr"])
+    stages.prepare(Bench(client, image()), 1, [id], ["ocr"])
     assert len(waiting(client, "ocr")) == 1
 
 
 def test_what_is_left_when_the_worker_stops_is_handed_back(db: sqlite3.Connection, client: Redis) -> None:
     ids = [located(db, f"/a/{n}.jpg".encode()) for n in range(3)]
-    left = stages.prepare(Bench(client, image("one")), 7, ids, ["ocr"])
+    left = stages.prepare(Bench(client, image()), 7, ids, ["ocr"])
     assert left == [7, ids[1:], ["ocr"]]
 
 
 def test_a_file_forgotten_while_it_was_prepared_leaves_nothing(db: sqlite3.Connection, client: Redis) -> None:
     id = located(db, b"/a/x.jpg")
-    bench = Bench(client, image("hash"))
+    bench = Bench(client, image())
     bench.before = lambda: forget(db, locations.Scope("default"))  # type: ignore[assignment]
     assert stages.prepare(bench, 1, [id], ["ocr"]) is None
-    assert assets.by_hash(db, "hash") is None
+    assert assets.by_hash(db, HASH) is None
     assert rows(db) == set()
 
 
@@ -135,7 +142,7 @@ def test_a_result_of_a_forgotten_asset_is_dropped(db: sqlite3.Connection, client
 @pytest.fixture
 def page(db: sqlite3.Connection, client: Redis) -> int:
     """A prepared page of which `ocr` and `embed` are wanted."""
-    stages.prepare(Bench(client, image("hash")), 1, [located(db, b"/a/x.jpg")], ["ocr", "embed"])
+    stages.prepare(Bench(client, image()), 1, [located(db, b"/a/x.jpg")], ["ocr", "embed"])
     client.flushall()
     return 1
 
@@ -145,7 +152,7 @@ def test_text_that_was_read_is_embedded_once(db: sqlite3.Connection, client: Red
     for _ in range(2):
         stages.store(Bench(client), 1, "ocr", task_model("ocr"), [read("Rechnung")])
     assert waiting(client, "embed") == [
-        [1, "embed", model, [{"asset": "hash", "source": "ocr", "texts": ["Rechnung"]}]]
+        [1, "embed", model, [{"asset": HASH, "source": "ocr", "texts": ["Rechnung"]}]]
     ]
     work.finish(db, page, "embed", model)
     stages.store(Bench(client), 1, "ocr", task_model("ocr"), [read("Rechnung")])
@@ -156,11 +163,10 @@ def test_text_that_changed_is_embedded_again_and_its_old_vectors_go(
     db: sqlite3.Connection, client: Redis, page: int
 ) -> None:
     stages.store(Bench(client), 1, "ocr", task_model("ocr"), [read("Rechnung")])
-    value = base64.b64encode(np.ones(2, "<f2").tobytes()).decode()
-    vectors = [{"space": "text", "ordinal": 0, "value": value}]
-    embedded = {"asset": "hash", "source": "ocr", "data": {}, "vectors": vectors, "seconds": 1.0}
+    vectors = [{"space": TEXT, "ordinal": 0, "value": UNIT}]
+    embedded = {"asset": HASH, "source": "ocr", "data": {}, "vectors": vectors, "seconds": 1.0}
     stages.store(Bench(client), 1, "embed", embed_text_model("ocr"), [embedded])
-    assert findings.of(db, page)["embed"]["spaces"] == [{"space": "text", "dimension": 2, "vectors": 1}]
+    assert findings.of(db, page)["embed"]["spaces"] == [{"space": TEXT, "dimension": 384, "vectors": 1}]
     client.flushall()
     stages.store(Bench(client), 1, "ocr", task_model("ocr"), [read("Quittung")])
     assert db.execute("SELECT COUNT(*) FROM vectors").fetchone()[0] == 0
@@ -175,24 +181,24 @@ def test_text_that_changed_is_embedded_again_and_its_old_vectors_go(
 
 def test_text_nobody_wants_embedded_is_kept_for_when_they_do(db: sqlite3.Connection, client: Redis) -> None:
     id = located(db, b"/a/x.jpg")
-    stages.prepare(Bench(client, image("hash")), 1, [id], ["ocr"])
+    stages.prepare(Bench(client, image()), 1, [id], ["ocr"])
     stages.store(Bench(client), 1, "ocr", task_model("ocr"), [read("Rechnung")])
     assert waiting(client, "embed") == []
-    stages.prepare(Bench(client, image("hash")), 2, [id], ["embed"])
+    stages.prepare(Bench(client, image()), 2, [id], ["embed"])
     sources = [items[0].get("source") for _, _, _, items in waiting(client, "embed")]
     assert set(sources) == {None, "ocr"}
 
 
 def test_findings_wait_under_the_name_of_their_job(db: sqlite3.Connection, client: Redis) -> None:
     bench = Bench(client, {"data": {}, "vectors": [], "seconds": 1.0})
-    items = [{"asset": "hash"}, {"asset": "other"}]
+    items = [{"asset": HASH}, {"asset": OTHER}]
     left = stages.analyse(bench, 1, "ocr", task_model("ocr"), items)
     assert left == [1, "ocr", task_model("ocr"), items[1:]]
     assert "job" in recovery.live_jobs(client, ["index"])
 
 
 def test_a_model_that_was_changed_meanwhile_does_nobodys_work(db: sqlite3.Connection, client: Redis) -> None:
-    assert stages.analyse(Bench(client), 1, "ocr", "old model", [{"asset": "hash"}]) is None
+    assert stages.analyse(Bench(client), 1, "ocr", "old model", [{"asset": HASH}]) is None
     [[_, _, model, [result]]] = waiting(client, "index")
     assert model == "old model"
     assert "changed meanwhile" in result["reason"]
@@ -201,21 +207,19 @@ def test_a_model_that_was_changed_meanwhile_does_nobodys_work(db: sqlite3.Connec
 def test_an_index_that_cannot_follow_costs_no_finding(
     db: sqlite3.Connection, client: Redis, page: int, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mediaflow.settings import load_settings
-
     monkeypatch.setenv("MEDIAFLOW_INDEX__SNAPSHOT_EVERY", "1")
     load_settings.cache_clear()
     (home / "index").write_text("a file where the folder should be")
-    value = base64.b64encode(np.ones(2, "<f2").tobytes()).decode()
-    vectors = [{"space": "s", "ordinal": n, "value": value} for n in range(3)]
-    result = {"asset": "hash", "data": {}, "vectors": vectors, "seconds": 1.0}
+    value = base64.b64encode(np.eye(1, 768, dtype="<f2").tobytes()).decode()
+    vectors = [{"space": task_model("embed"), "ordinal": n, "value": value} for n in range(3)]
+    result = {"asset": HASH, "data": {}, "vectors": vectors, "seconds": 1.0}
     stages.store(Bench(client), 1, "embed", task_model("embed"), [result])
     assert ("embed", task_model("embed"), "done") in rows(db)
 
 
 def test_a_job_given_up_is_listed_with_its_reason(db: sqlite3.Connection, client: Redis) -> None:
     first, second = located(db, b"/a/x.jpg"), located(db, b"/a/y.jpg", "prepare-2")
-    stages.prepare(Bench(client, image("hash")), 1, [first], ["ocr"])
+    stages.prepare(Bench(client, image()), 1, [first], ["ocr"])
     analysis = queue("ocr", client).get_job_ids()[0]
     give_up(db, child_id(analysis, "store"), "the catalog was full")
     give_up(db, "prepare-2", "the disk was full")

@@ -160,6 +160,7 @@ def test_a_job_that_names_what_it_must_not_is_refused_and_the_worker_goes_on(
         pickled = Queue("look", connection=client, serializer=Pickle).enqueue("os.system", touch)
         for id in [*bad, pickled.id]:
             until(lambda id=id: client.hget(f"rq:job:{id}", "status") == b"failed", id)
+        assert answer("status")["refused"] == len(bad) + 1
         workers = {worker["pid"] for worker in answer("status")["workers"]}
     paint_many(tmp_path / "pile", 3)
     assert answer("submit", str(tmp_path / "pile"), "--wait")["done"] == 3
@@ -178,13 +179,14 @@ def test_a_finding_that_breaks_the_rules_costs_one_file_of_its_job(
     results = [
         {"asset": assets[0], "data": {}, "seconds": 1.0, "vectors": [vector]},  # another dimension
         {"asset": assets[1], "vectors": []},  # no data
-        {"asset": "unknown", "data": {}, "seconds": 1.0, "vectors": []},
+        {"asset": "0" * 64, "data": {}, "seconds": 1.0, "vectors": []},
         {"asset": assets[2], "data": {"colour": "new"}, "seconds": 1.0, "vectors": []},
     ]
+    want(installation, "late", "run1-late-x")
     with connection.connect() as client:
         job = NewJob("run1-late-x-store-1", STORE, (1, "late", "late", results), "by hand")
         jobs.enqueue(client, "index", [job])
-    until(lambda: len(installation.ask("SELECT 1 FROM work WHERE task = 'late'")) == 3, "it was stored")
+    until(lambda: installation.states("late").get("wanted") is None, "it was stored")
     rows = dict(
         installation.ask(
             "SELECT a.hash, w.state FROM work w JOIN assets a ON a.id = w.asset WHERE task = 'late'"
@@ -196,21 +198,30 @@ def test_a_finding_that_breaks_the_rules_costs_one_file_of_its_job(
     assert kept == [(1,)], "of what was refused nothing is kept"
 
 
+def want(installation: Installation, task: str, job: str, model: str = "") -> None:
+    """Enter in the ledger that `job` is to do the task on all assets."""
+    with closing(sqlite3.connect(installation.home / "catalog.sqlite")) as db, db:
+        db.execute(
+            "INSERT INTO work (asset, task, model, state, job, changed)"
+            " SELECT id, :task, :model, 'wanted', :job, 0 FROM assets",
+            {"task": task, "model": model or task, "job": job},
+        )
+
+
 def test_a_job_that_cannot_be_done_at_all_is_listed_and_not_waited_for(
-    installation: Installation, tmp_path: Path
+    installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("MEDIAFLOW_TASKS__BROKEN__MODULE", "no.such.module")
+    monkeypatch.setenv("MEDIAFLOW_TASKS__BROKEN__DEFAULT", "false")
     installation.up()
     paint_many(tmp_path / "pile", 3)
     assert answer("submit", str(tmp_path / "pile"), "--wait")["done"] == 3
     hash = installation.ask("SELECT hash FROM assets")[0][0]
-    with closing(sqlite3.connect(installation.home / "catalog.sqlite")) as db, db:
-        db.execute(
-            "INSERT INTO work (asset, task, model, state, job, changed)"
-            " VALUES (1, 'late', 'late', 'wanted', 'odd', 0)"
-        )
+    want(installation, "broken", "odd")
+    finding = {"asset": hash, "data": {}, "seconds": 1.0, "vectors": []}
     with connection.connect() as client:
-        jobs.enqueue(client, "look", [NewJob("odd", ANALYSE, (1, "nonsense", "m", [{"asset": hash}]), "odd")])
-    until(lambda: installation.states("late").get("failed"), "it is listed")
+        jobs.enqueue(client, "index", [NewJob("odd", STORE, (1, "broken", "broken", [finding]), "odd")])
+    until(lambda: installation.states("broken").get("failed"), "it is listed")
 
 
 def test_work_for_a_model_that_is_no_more_is_not_done_with_another(
@@ -219,15 +230,16 @@ def test_work_for_a_model_that_is_no_more_is_not_done_with_another(
     installation.up()
     paint_many(tmp_path / "pile", 2)
     assert answer("submit", str(tmp_path / "pile"), "--wait")["done"] == 2
-    hash = installation.ask("SELECT hash FROM assets WHERE id = 1")[0][0]
+    items = [{"asset": row[0]} for row in installation.ask("SELECT hash FROM assets")]
+    want(installation, "look", "old", "old model")
     with connection.connect() as client:
-        job = NewJob("old", ANALYSE, (1, "look", "old model", [{"asset": hash}]), "of before the change")
+        job = NewJob("old", ANALYSE, (1, "look", "old model", items), "of before the change")
         jobs.enqueue(client, "look", [job])
     until(lambda: installation.states().get("failed"), "it is listed")
     assert "was changed meanwhile" in answer("failures")[0]["reason"]
     assert len(installation.calls()) == 2
     # Whatever is prepared next clears it away.
-    assert answer("submit", str(tmp_path / "pile"), "--tasks", "late", "--wait", status=1)["failed"] == 1
+    assert answer("submit", str(tmp_path / "pile"), "--tasks", "late", "--wait", status=1)["failed"] == 2
     os.utime(next((tmp_path / "pile").iterdir()), (1, 1))
     os.utime(list((tmp_path / "pile").iterdir())[1], (1, 1))
     assert answer("submit", str(tmp_path / "pile"), "--wait")["failed"] == 0

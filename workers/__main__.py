@@ -16,6 +16,7 @@ from rq.exceptions import StopRequested
 
 from mediaflow.errors import MediaflowError, UnreachableError, UsageError
 from mediaflow.lifeline import end_with_parent
+from mediaflow.privacy import keep_private
 from mediaflow.queues.connection import connect, explain
 from mediaflow.queues.recovery import bury_predecessors, reclaim
 from mediaflow.settings import all_queues
@@ -31,6 +32,7 @@ ANSWER_SECONDS = 25.0
 
 def main(queue: str) -> int:
     """Run a worker for `queue`; returns the exit status."""
+    keep_private()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     # RQ tells of every job twice; the queue's own figures are in `mediaflow status`.
     logging.getLogger("rq.worker").setLevel(logging.WARNING)

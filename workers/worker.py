@@ -34,7 +34,8 @@ from mediaflow.catalog.database import connect as open_catalog
 from mediaflow.catalog.database import transaction
 from mediaflow.catalog.failures import give_up
 from mediaflow.errors import MediaflowError
-from mediaflow.queues.jobs import ANALYSE, PREPARE, STORE, AllowedJob
+from mediaflow.queues.jobs import ANALYSE, PREPARE, STORE, AllowedJob, AllowedQueue
+from mediaflow.queues.sweep import sweep
 from workers.bench import AWAY, WorkerBench
 
 log = logging.getLogger("mediaflow.worker")
@@ -59,6 +60,7 @@ class WarmWorker(SimpleWorker):
     """
 
     death_penalty_class = NoDeathPenalty
+    queue_class = AllowedQueue
     max_connection_wait_time = 5.0
 
     def __init__(self, queue: str, bench: WorkerBench) -> None:
@@ -91,6 +93,19 @@ class WarmWorker(SimpleWorker):
             return super().perform_job(job, queue, execution)
         finally:
             self._running = None
+
+    def register_birth(self) -> None:
+        """Enter this worker, after what stands in the way of that is out of it."""
+        sweep(self.connection, self.queue_names())
+        super().register_birth()
+
+    def clean_registries(self) -> None:
+        """What RQ does every minute, after what it could not read is out of its way."""
+        sweep(self.connection, self.queue_names())
+        super().clean_registries()
+
+    def clean_group_registries(self) -> None:
+        """Jobs are in no groups here."""
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
         return HEARTBEAT_SECONDS + 60

@@ -79,17 +79,15 @@ def _open(path: Path, *, alone: bool = False) -> Connection:
 def transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     """One write transaction: all of it or nothing; waits for other writers.
 
-    Raises StorageError when the disk does not take it, CatalogError when the database refuses it for
-    another reason: it is damaged, or another process does not let go of it.
+    Raises StorageError when the disk does not take it, CatalogError when it is damaged or another
+    process does not let go of it. A statement that breaks a rule raises what SQLite does.
     """
     db.execute("BEGIN IMMEDIATE")
     try:
         yield db
         db.execute("COMMIT")
-    except BaseException as error:
+    except BaseException:
         _undo(db, "ROLLBACK")
-        if isinstance(error, sqlite3.Error):
-            raise CatalogError(f"The catalog could not be written: {error}.") from error
         raise
 
 

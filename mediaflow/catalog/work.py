@@ -239,3 +239,12 @@ def completeness(db: sqlite3.Connection) -> dict[str, object]:
         "open": queued + wanted,
         "failed": unprepared + unfinished - queued - wanted,
     }
+
+
+def was_asked(db: sqlite3.Connection, asset: int, task: str, model: str) -> bool:
+    """Whether this piece of work is one that the ledger has, and that applies to the asset."""
+    row = db.execute(
+        "SELECT 1 FROM work WHERE asset = ? AND task = ? AND model = ? AND state != 'skipped'",
+        (asset, task, model),
+    ).fetchone()
+    return row is not None

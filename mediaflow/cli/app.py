@@ -12,6 +12,7 @@ import typer
 
 from mediaflow.cli import catalog, doctor, models, processes, search, submit
 from mediaflow.errors import MediaflowError
+from mediaflow.privacy import keep_private
 
 app = typer.Typer(
     help="Make a pile of photos, scans, videos and recordings searchable.",
@@ -42,6 +43,7 @@ def main() -> None:
     """Run the command line. Exit status: 0 done, 1 done with failed files, 2 wrong usage, 3 unreachable."""
     # Being told to end is like Ctrl-C: what was started for this command is stopped in order.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    keep_private()
     try:
         app()
     except MediaflowError as error:

@@ -74,9 +74,15 @@ def failures(
     task: Annotated[str | None, typer.Option(help="Only this task (or prepare).")] = None,
     reason: Annotated[str | None, typer.Option(help="Only with these words in the reason.")] = None,
     library: Library = "default",
+    refused: Annotated[
+        bool, typer.Option("--refused", help="Jobs that broke the rules, newest first, instead of files.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """List what failed, and why."""
+    if refused:
+        _print_refused(json)
+        return
     found = _failures(paths, task, reason, library)[1]
     if json:
         print_json(
@@ -100,6 +106,22 @@ def _outlook(failure: Failure) -> str:
         return f"tried {times}, given up"
     again = f"again {when(failure.due)}" if failure.due > time.time() else "again now"
     return f"tried {times}, {again}" if failure.attempts else again
+
+
+def _print_refused(json: bool) -> None:
+    from dataclasses import asdict
+
+    from mediaflow.queues.connection import connect
+    from mediaflow.queues.refused import count, newest
+
+    with closing(connect()) as connection:
+        found, total = newest(connection), count(connection)
+    if json:
+        print_json([asdict(each) for each in found])
+        return
+    for each in found:
+        print(f"{when(each.when)}  {each.queue}  {each.id}  {each.function}  {each.reason}")
+    print(f"{total:,} jobs were refused." if total else "No job was refused.")
 
 
 def retry(
@@ -148,6 +170,7 @@ def export(
 
 def _export_subtitles(description: dict[str, Any], format: Format, out: Path | None) -> None:
     from mediaflow.media import subtitles
+    from mediaflow.privacy import as_usual
 
     segments = description["findings"].get("transcribe", {}).get("segments")
     if not segments:
@@ -156,10 +179,11 @@ def _export_subtitles(description: dict[str, Any], format: Format, out: Path | N
     if out is None:
         sys.stdout.write(text)
         return
-    out.mkdir(parents=True, exist_ok=True)
     # The hash keeps recordings of the same name in different folders apart.
     name = f"{Path(description['path']).stem}.{description['asset'][:8]}.{format}"
-    (out / name).write_text(text, encoding="utf-8")
+    with as_usual():
+        out.mkdir(parents=True, exist_ok=True)
+        (out / name).write_text(text, encoding="utf-8")
     note(f"{readable(description['path'])} → {readable(str(out / name))}")
 
 

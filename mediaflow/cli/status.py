@@ -27,6 +27,8 @@ def print_status(state: dict[str, Any]) -> None:
             ["worker", "pid", "host", "state"],
             [[w["queue"], w["pid"], w["host"], w["state"]] for w in state["workers"]],
         )
+    if state["refused"]:
+        print(f"\n{state['refused']:,} jobs were refused (mediaflow failures --refused)")
     if state["runs"]:
         print()
         print_runs(state["runs"][:5])

@@ -1,4 +1,4 @@
-"""rq-dashboard on loopback, made harmless: JSON only, no requests from other sites, no HTML out of names."""
+"""rq-dashboard on loopback, made harmless: checked jobs, no requests of other sites, no HTML from names."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import contextlib
 import re
 
 from flask import Response, request
+from rq.exceptions import NoSuchJobError
 
 from mediaflow.errors import UnreachableError
-from mediaflow.queues import jobs  # noqa: F401 - before rq_dashboard: from here on RQ knows no pickle
+from mediaflow.queues import shown  # before rq_dashboard: from here on RQ knows no pickle
 from mediaflow.queues.connection import redis_url
 
 # rq-dashboard's templates put descriptions and errors, and so names of files, into the page as HTML; `<%-` is
@@ -24,9 +25,12 @@ def serve_dashboard(port: int) -> None:
     from werkzeug.serving import make_server
 
     web.config.serializer = JSONSerializer
+    shown.install(web)
     app = make_flask_app(None, None, None, "")
     app.config["RQ_DASHBOARD_REDIS_URL"] = redis_url()
     web.setup_rq_connection(app)
+    gone = Response("mediaflow: there is no such job any more.\n", 404)
+    app.register_error_handler(NoSuchJobError, lambda _: gone)
     places = {f"127.0.0.1:{port}", f"localhost:{port}"}
 
     @app.before_request  # type: ignore[untyped-decorator]

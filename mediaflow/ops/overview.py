@@ -15,7 +15,8 @@ from mediaflow.catalog.locations import Scope
 from mediaflow.errors import UnreachableError
 from mediaflow.queues.connection import connect, outside_url, redis_url, without_password
 from mediaflow.queues.overview import WorkerState, queues, refusals, workers
-from mediaflow.settings import load_settings
+from mediaflow.queues.refused import count
+from mediaflow.settings import all_queues
 
 
 def overview(db: sqlite3.Connection) -> dict[str, Any]:
@@ -31,15 +32,15 @@ def overview(db: sqlite3.Connection) -> dict[str, Any]:
     try:
         connection = connect()
         serving = workers(connection)
-        names = ["prepare", *load_settings().tasks, "index"]
-        answer["queues"] = [asdict(queue) for queue in queues(connection, names, serving)]
+        answer["queues"] = [asdict(queue) for queue in queues(connection, all_queues(), serving)]
         answer["workers"] = [_shown(worker) for worker in serving]
+        answer["refused"] = count(connection)
         answer["trouble"] = refusals(connection) + [
             f"{worker.queue}: {worker.trouble}" for worker in serving if worker.trouble
         ]
     except (RedisError, UnreachableError):
         answer["redis"]["reachable"] = False
-        answer |= {"queues": [], "workers": [], "trouble": []}
+        answer |= {"queues": [], "workers": [], "refused": 0, "trouble": []}
     answer["runs"] = [run_state(db, row) for row in runs.newest(db, 10)]
     return answer | work.completeness(db)
 

@@ -26,6 +26,11 @@ from mediaflow.settings import home
 
 START_SECONDS = 30
 KILL_SECONDS = 15
+# Whoever has the password may use the queue; these would make of it files, code or another's copy.
+GUARDS = (
+    "enable-protected-configs no\nenable-debug-command no\nenable-module-command no\n"
+    'rename-command REPLICAOF ""\nrename-command SLAVEOF ""\nrename-command MIGRATE ""\n'
+)
 
 
 def start() -> subprocess.Popen[bytes]:
@@ -144,7 +149,7 @@ def _configuration(folder: Path, port: int, password: str) -> str:
     return (
         f"bind 127.0.0.1\nport {port}\nprotected-mode yes\nrequirepass {password}\ndir {place}\n"
         'daemonize no\nappendonly yes\nappendfsync everysec\naof-load-truncated yes\nsave ""\n'
-        "maxmemory-policy noeviction\n"
+        "maxmemory-policy noeviction\n" + GUARDS
     )
 
 

@@ -13,6 +13,7 @@ from rq.worker import Worker
 
 from mediaflow.queues.jobs import AllowedJob, queue
 from mediaflow.queues.recovery import lives
+from mediaflow.queues.sweep import sweep
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class WorkerState:
 
 def workers(connection: Redis) -> list[WorkerState]:
     """The workers that live, by name."""
+    sweep(connection, ())  # RQ would raise on a record that is none
     found = []
     for worker in filter(lives, Worker.all(connection=connection)):
         names = worker.queue_names()
@@ -76,11 +78,12 @@ def served_queues(connection: Redis) -> set[str]:
 
 def queues(connection: Redis, names: Sequence[str], serving: Sequence[WorkerState]) -> list[QueueState]:
     """The state of each queue in `names`."""
+    sweep(connection, names)
     states = []
     for name in names:
         waiting = queue(name, connection)
-        running = len(StartedJobRegistry(queue=waiting, job_class=AllowedJob).get_job_ids(cleanup=False))
-        running += len(IntermediateQueue(waiting.key, connection).get_job_ids())
+        running = StartedJobRegistry(queue=waiting, job_class=AllowedJob).get_job_count(cleanup=False)
+        running += connection.llen(IntermediateQueue(waiting.key, connection).key)
         failed = waiting.failed_job_registry.get_job_count(cleanup=False)
         count = sum(worker.queue == name for worker in serving)
         states.append(QueueState(name, waiting.count, running, failed, count))

@@ -19,6 +19,7 @@ from rq.worker import BaseWorker, Worker
 from mediaflow.lifeline import runs
 from mediaflow.queues.jobs import AllowedJob, queue
 from mediaflow.queues.lineage import Live
+from mediaflow.queues.sweep import sweep
 
 # A job that so many workers took and did not live to end is given up: its files are tried one by one.
 MOST_DEATHS = 3
@@ -62,6 +63,7 @@ class Reclaimer:
 
     def look(self, connection: Redis) -> Reclaimed:
         """Look once; to be called again and again."""
+        sweep(connection, self.names)
         alive = {worker.name for worker in Worker.all(connection=connection) if lives(worker)}
         reclaimed = Reclaimed()
         taken: dict[str, float] = {}
@@ -140,6 +142,7 @@ def lives(worker: BaseWorker) -> bool:
 
 def bury_predecessors(connection: Redis) -> None:
     """Strike off the workers that this process was before it lost its connection."""
+    sweep(connection, ())
     for worker in Worker.all(connection=connection):
         if worker.hostname == socket.gethostname() and worker.pid == os.getpid():
             worker.register_death()

@@ -42,6 +42,7 @@ class Colours(Task):
 
     needs: ClassVar[Literal["pictures", "audio"]] = "pictures"
     together: ClassVar[int] = 2
+    spaces: ClassVar[tuple[str, ...]] = ("colours",)
 
     def load(self) -> None:
         if (home() / "no-model").exists():

@@ -89,6 +89,23 @@ def visual_space(settings: Settings) -> str:
     return image_space(settings)
 
 
+def known_dimension(space: str) -> int | None:
+    """How many values a vector of a space has, where it is one of those that come with mediaflow."""
+    from mediaflow.models.encoders.clip import SPACE as CLIP_SPACE
+    from mediaflow.models.encoders.conse import SPACE as CONSE_SPACE
+    from mediaflow.models.encoders.conse import VISUAL_DIMENSION, VISUAL_SPACE
+    from mediaflow.models.encoders.e5 import SPACE as E5_SPACE
+    from mediaflow.models.encoders.minilm import SPACE as MINILM_SPACE
+
+    return {
+        CLIP_SPACE: 512,
+        CONSE_SPACE: 768,
+        VISUAL_SPACE: VISUAL_DIMENSION,
+        E5_SPACE: 384,
+        MINILM_SPACE: 384,
+    }.get(space)
+
+
 def encoder_models(settings: Settings) -> list[str]:
     """The entries of models.yaml that both encoders need on this machine; loads nothing."""
     text = {"e5": ["e5-small-multilingual"], "minilm": ["minilm"]}.get(settings.spaces.text, [])
