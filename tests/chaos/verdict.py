@@ -25,7 +25,7 @@ from tests.chaos.tasks import TEXT_SPACE, read_lines
 REASONS = {
     "segfault": "SIGSEGV", "hang": "longer than", "hoard": "memory", "exit": "exit status 7",
     "refuse": "no task can stand", "break": "RuntimeError", "mistyped": ".",
-    "huge": "large|long|size|more than|MB",
+    "huge": "large|long|size|bytes",
     "crooked": "shape|dimension", "nan": "not numbers|not finite|NaN",
 }  # fmt: skip
 HARNESS = "killed the process|took longer than"
