@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -24,6 +25,7 @@ ROUND_MINUTES = 5.0
 
 def main() -> int:
     """Play the rounds; 0 when nothing was wrong in any of them."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # told to end, it leaves nothing running
     options = _options()
     rounds = max(1, round(options.minutes / ROUND_MINUTES))
     folder = Path(options.keep or tempfile.mkdtemp(prefix="mediaflow-chaos-"))

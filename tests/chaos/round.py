@@ -90,15 +90,12 @@ def play(plan: Plan, folder: Path) -> Report:
     traffic = Traffic(system, pile, plan.seed)
     try:
         with system:
-            try:
-                traffic.start()
-                time.sleep(WARM_SECONDS)
-                _inject(
-                    plan, Scene(system, traffic, random.Random(f"{plan.seed} faults"), _pace(plan)), report
-                )
-            finally:
-                restore(system)
-                traffic.stop()
+            # Whoever interrupts this does not wait for the commands in hand: leaving `with` ends them.
+            traffic.start()
+            time.sleep(WARM_SECONDS)
+            _inject(plan, Scene(system, traffic, random.Random(f"{plan.seed} faults"), _pace(plan)), report)
+            restore(system)
+            traffic.stop()
             rest = settle(system, pile)
             verdict = _judge(system, pile)
             _measure(report, system, rest.seconds, verdict, traffic)
