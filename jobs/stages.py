@@ -53,8 +53,8 @@ def prepare(bench: Bench, run: int, ids: list[int], tasks: list[str]) -> list[An
 def _prepare(
     bench: Bench, db: sqlite3.Connection, run: int, ids: list[int], tasks: list[str]
 ) -> list[Any] | None:
-    known = locations.paths(db, ids)
-    ids = [id for id in ids if id in known]  # what was forgotten or has failed meanwhile needs nothing
+    known = locations.paths(db, bench.job, ids)
+    ids = [id for id in ids if id in known]  # what was forgotten, has failed or has another job needs nothing
     items = [
         {"path": os.fsdecode(path), "asset": asset, "root": os.fsdecode(root)}
         for path, asset, root in (known[id] for id in ids)
@@ -66,9 +66,11 @@ def _prepare(
             settled.add(index)
             result = bounded_prepared(result)
             with transaction(db):
+                if not locations.is_for(db, ids[index], bench.job):
+                    continue  # what was read is not what is there now
                 if "reason" in result:
                     locations.failed(db, ids[index], *_why(result))
-                elif locations.exists(db, ids[index]):  # else it was forgotten meanwhile
+                else:
                     _enter(db, ids[index], result, tasks, wanted)
             wanted.enqueue_full()
     wanted.enqueue_all()

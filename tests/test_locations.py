@@ -88,10 +88,11 @@ def test_a_failure_counts_attempts_until_the_file_changes(db: sqlite3.Connection
 def test_a_file_with_other_bytes_is_no_longer_the_asset_it_was(db: sqlite3.Connection) -> None:
     [id] = enter(db, b"/a/x.jpg")
     locations.prepared(db, id, assets.add(db, "hash", "image", 10, {}))
-    assert locations.paths(db, [id]) == {id: (b"/a/x.jpg", "hash", b"/a")}
+    assert locations.paths(db, "job", [id]) == {id: (b"/a/x.jpg", "hash", b"/a")}
     changed = locations.known_in(db, "default", b"/a")[b"x.jpg"].changed
     locations.enqueue(db, "default", 1, "new", [Candidate(b"/a", b"x.jpg", 11, 1, changed)])
-    assert locations.paths(db, [id]) == {id: (b"/a/x.jpg", None, b"/a")}
+    assert locations.paths(db, "new", [id]) == {id: (b"/a/x.jpg", None, b"/a")}
+    assert locations.paths(db, "job", [id]) == {}, "what it read is not what is there now"
 
 
 def test_a_reason_with_a_name_that_is_no_utf_8_is_stored(db: sqlite3.Connection) -> None:

@@ -16,7 +16,7 @@ from redis import Redis
 from jobs import stages
 from mediaflow.catalog import assets, findings, locations, passages, work
 from mediaflow.catalog.failures import give_up
-from mediaflow.catalog.locations import Candidate
+from mediaflow.catalog.locations import Candidate, Scope
 from mediaflow.models.encoders import text_space
 from mediaflow.models.identity import embed_text_model, task_model
 from mediaflow.ops.forget import forget
@@ -187,6 +187,39 @@ def test_text_nobody_wants_embedded_is_kept_for_when_they_do(db: sqlite3.Connect
     stages.prepare(Bench(client, image()), 2, [id], ["embed"])
     sources = [items[0].get("source") for _, _, _, items in waiting(client, "embed")]
     assert set(sources) == {None, "ocr"}
+
+
+def test_a_file_that_was_replaced_while_it_was_read_is_left_to_its_new_job(
+    db: sqlite3.Connection, client: Redis
+) -> None:
+    id = located(db, b"/a/x.jpg")
+    bench = Bench(client, image())
+
+    def replaced() -> None:
+        seen = db.execute("SELECT changed FROM locations").fetchone()[0]
+        locations.enqueue(db, "default", 2, "new", [Candidate(b"/a", b"x.jpg", 11, 2, seen)])
+
+    bench.before = replaced
+    assert stages.prepare(bench, 1, [id], ["ocr"]) is None
+    row = db.execute("SELECT state, asset, job FROM locations").fetchone()
+    assert tuple(row) == ("queued", None, "new")
+    bench.job = "new"
+    bench.before = lambda: None
+    stages.prepare(bench, 2, [id], ["ocr"])
+    assert db.execute("SELECT state FROM locations").fetchone()[0] == "done"
+
+
+def test_a_file_that_vanished_takes_its_lost_work_with_it(db: sqlite3.Connection, client: Redis) -> None:
+    id = located(db, b"/a/x.jpg")
+    stages.prepare(Bench(client, image()), 1, [id], ["ocr"])
+    client.flushall()
+    seen = db.execute("SELECT changed FROM locations").fetchone()[0]
+    locations.enqueue(db, "default", 1, "healing", [Candidate(b"/a", b"x.jpg", 10, 1, seen)])
+    bench = Bench(client, {"reason": "No such file", "permanent": False, "blameless": True})
+    bench.job = "healing"
+    stages.prepare(bench, 1, [id], ["ocr"])
+    assert work.completeness(db) == {"complete": True, "open": 0, "failed": 1}
+    assert not work.open_tasks(db, Scope("default"))
 
 
 def test_findings_wait_under_the_name_of_their_job(db: sqlite3.Connection, client: Redis) -> None:

@@ -283,7 +283,7 @@ def test_names_that_are_no_text_are_enqueued_and_can_be_read_in_the_dashboard(
     assert run(db, client, tmp_path / "odd").new == len(names)
     [job] = queue("prepare", client).get_jobs()
     assert job.description.isprintable()
-    known = locations.paths(db, enqueued(client))
+    known = locations.paths(db, job.id, enqueued(client))
     assert {os.path.split(path)[1] for path, *_ in known.values()} == set(names)
 
 

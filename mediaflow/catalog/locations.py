@@ -162,15 +162,15 @@ def count(db: sqlite3.Connection, scope: Scope) -> int:
     )
 
 
-def paths(db: sqlite3.Connection, ids: Sequence[int]) -> dict[int, tuple[bytes, str | None, bytes]]:
-    """(path, hash of the asset it is known to hold or None, root) of locations by id that have not failed.
+def paths(db: sqlite3.Connection, job: str, ids: Sequence[int]) -> dict[int, tuple[bytes, str | None, bytes]]:
+    """(path, hash of the asset it is known to hold or None, root) of locations by id that are `job`'s.
 
     The root is what was submitted: no link below it may be followed. Where it is not known, it is the folder.
     """
     rows = db.execute(
         "SELECT l.id, l.folder, l.name, a.hash, l.root FROM locations l LEFT JOIN assets a ON a.id = l.asset"
-        f" WHERE l.id IN ({','.join('?' * len(ids))}) AND l.state != 'failed'",
-        list(ids),
+        f" WHERE l.id IN ({','.join('?' * len(ids))}) AND l.job = ?",
+        [*ids, job],
     )
     found = {}
     for id, folder, name, hash, root in rows:
@@ -180,10 +180,10 @@ def paths(db: sqlite3.Connection, ids: Sequence[int]) -> dict[int, tuple[bytes, 
 
 
 def prepared(db: sqlite3.Connection, location: int, asset: int) -> None:
-    """The location holds `asset`, and its rendition is made."""
+    """The location holds `asset`, and its rendition is made. Its job may come by again after a crash."""
     db.execute(
         "UPDATE locations SET asset = ?, state = 'done', reason = NULL, permanent = 0, due = NULL,"
-        " attempts = 0, job = NULL, changed = ? WHERE id = ?",
+        " attempts = 0, changed = ? WHERE id = ?",
         (asset, time.time(), location),
     )
 
@@ -193,8 +193,8 @@ def failed(
 ) -> None:
     """The location could not be prepared, for `reason`; when it is tried again: `retries.due`."""
     row = db.execute("SELECT attempts, state FROM locations WHERE id = ?", (location,)).fetchone()
-    if row is None or row[1] == "failed":
-        return  # forgotten, or written down before
+    if row is None or row[1] != "queued":
+        return  # forgotten, or settled before
     attempts = row[0] + 1
     due = retries.due(attempts, permanent=permanent, blameless=blameless)
     db.execute(
@@ -210,9 +210,10 @@ def give_up(db: sqlite3.Connection, job: str, reason: str) -> None:
         failed(db, row[0], reason, permanent=False)
 
 
-def exists(db: sqlite3.Connection, location: int) -> bool:
-    """Whether the location is still in the catalog."""
-    return db.execute("SELECT 1 FROM locations WHERE id = ?", (location,)).fetchone() is not None
+def is_for(db: sqlite3.Connection, location: int, job: str) -> bool:
+    """Whether the location is still `job`'s: it may have been forgotten, or changed and enqueued anew."""
+    row = db.execute("SELECT 1 FROM locations WHERE id = ? AND job = ?", (location, job)).fetchone()
+    return row is not None
 
 
 def of_path(db: sqlite3.Connection, path: bytes, library: str | None = None) -> sqlite3.Row | None:

@@ -9,11 +9,8 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from mediaflow.catalog import retries
-
-# A clock that was put back must not keep a failure waiting for longer than any pause is.
-_FARTHEST = 2 * retries.LATEST_SECONDS
-_DUE = "state = 'failed' AND (due <= :now OR due > :now + :farthest)"
+# What failed later than now was written down before the clock was put back: that must not make it wait.
+_DUE = "state = 'failed' AND due IS NOT NULL AND (due <= :now OR changed > :now)"
 _LOST = "job IN (SELECT value FROM json_each(:jobs))"
 
 
@@ -43,7 +40,7 @@ def _files(
     db: sqlite3.Connection, unprepared: str, unfinished: str, jobs: Collection[str] = ()
 ) -> list[Undone]:
     """Files that are `unprepared`, and one of each asset that has work `unfinished`."""
-    parameters = {"now": time.time(), "farthest": _FARTHEST, "jobs": json.dumps(list(jobs))}
+    parameters = {"now": time.time(), "jobs": json.dumps(list(jobs))}
     rows = db.execute(
         f"""
         WITH open AS (SELECT asset, task FROM work WHERE {unfinished})

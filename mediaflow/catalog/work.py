@@ -12,8 +12,10 @@ from mediaflow.catalog.locations import Candidate, Scope
 
 # A row that asks for nothing more by itself.
 SETTLED = "(w.state IN ('done', 'skipped') OR (w.state = 'failed' AND w.due IS NULL))"
-# What nobody can look at any more is not waited for.
-THERE = "EXISTS (SELECT 1 FROM locations l WHERE l.asset = w.asset AND l.gone IS NULL)"
+# What nobody can look at (any more) is not waited for: it is gone, or listed as a file that cannot be read.
+THERE = (
+    "EXISTS (SELECT 1 FROM locations l WHERE l.asset = w.asset AND l.gone IS NULL AND l.state != 'failed')"
+)
 
 
 def want(
@@ -81,7 +83,8 @@ def _settle(
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (asset, task, model) DO UPDATE SET state = excluded.state, reason = excluded.reason,"
         "  permanent = excluded.permanent, attempts = excluded.attempts, due = excluded.due, job = NULL,"
-        "  changed = excluded.changed WHERE NOT (excluded.state = 'failed' AND work.state = 'done')",
+        "  changed = excluded.changed "
+        " WHERE NOT (excluded.state = 'failed' AND work.state IN ('done', 'skipped'))",
         (asset, task, model, state, reason, permanent, attempts, due, time.time()),
     )
 
@@ -179,8 +182,8 @@ def open_tasks(db: sqlite3.Connection, scope: Scope) -> dict[str, int]:
     rows = db.execute(
         "SELECT w.task, COUNT(*) FROM work w WHERE w.state IN ('wanted', 'failed')"
         " AND (w.state = 'wanted' OR w.due < ?) AND EXISTS"
-        f" (SELECT 1 FROM locations l WHERE l.asset = w.asset AND l.gone IS NULL AND {condition})"
-        " GROUP BY w.task",
+        " (SELECT 1 FROM locations l WHERE l.asset = w.asset AND l.gone IS NULL AND l.state != 'failed'"
+        f" AND {condition}) GROUP BY w.task",
         [soon, *parameters],
     )
     return counts | {row[0]: row[1] for row in rows}

@@ -67,6 +67,19 @@ def main() -> None:
 
             print(f"mediaflow: {refusal(home(), error)}", file=sys.stderr)
             sys.exit(MediaflowError.exit_status)
+        if said := _of_the_queue(error):
+            print(f"mediaflow: {said}", file=sys.stderr)
+            sys.exit(MediaflowError.exit_status)
         said = " ".join(str(error).split()) or "no reason given"
         print(f"mediaflow: {type(error).__name__}: {said} (mediaflow --debug says where)", file=sys.stderr)
         sys.exit(MediaflowError.exit_status)
+
+
+def _of_the_queue(error: Exception) -> str:
+    """What an error of Redis or Valkey in the middle of a command means; empty for any other."""
+    redis = sys.modules.get("redis")
+    if redis is None or not isinstance(error, redis.RedisError):
+        return ""
+    from mediaflow.queues.connection import explain
+
+    return f"The queue does not answer as it should: {explain(error)}. Nothing is lost: do it again later."

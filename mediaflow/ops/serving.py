@@ -128,7 +128,13 @@ class Serving:
         if not ready_file().exists():
             coming = set()  # only the queue is up
         deadline = time.monotonic() + START_SECONDS
-        while (self._needed & coming) - served_queues(connection) and time.monotonic() < deadline:
+        while time.monotonic() < deadline:
+            try:
+                if not (self._needed & coming) - served_queues(connection):
+                    break
+            except RedisError:  # it may be cut while it waits
+                if time.monotonic() + 1 > deadline:
+                    raise
             time.sleep(0.1)
         self._start(self._needed - served_queues(connection))
 

@@ -44,7 +44,7 @@ TIDY_SECONDS = 600
 # A process that was stopped (SIGSTOP), or a queue that does not answer, for so long is replaced.
 STANDSTILL_SECONDS = 20.0
 # A worker that ends at once, again and again, is started ever more seldom.
-LONGEST_PAUSE = 60.0
+LONGEST_PAUSE = 10.0
 
 LOCK = "up"
 

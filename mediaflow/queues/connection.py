@@ -71,6 +71,11 @@ _REFUSALS = {
 }
 
 
+def refuses_writes(error: Exception) -> bool:
+    """Whether an error of the queue says that nothing can be written into it now."""
+    return any(mark in str(error) for mark in _REFUSALS)
+
+
 def open_connection(url: str, answer_seconds: float = ANSWER_SECONDS) -> Redis:
     """A client that rides out short interruptions; does not connect yet.
 

@@ -15,6 +15,7 @@ from redis import Redis
 from redis.exceptions import ResponseError
 from rq.utils import utcparse
 
+from mediaflow.queues.connection import refuses_writes
 from mediaflow.queues.refused import Refused, is_of_another_type, keep, printable, refuse
 
 _MEMBER = re.compile(rb"[A-Za-z0-9_-]{1,200}(:[A-Za-z0-9_-]{1,200})?")
@@ -23,9 +24,19 @@ _WORKER = re.compile(rb"rq:worker:[!-~]{1,300}")
 
 
 def sweep(connection: Redis, names: Iterable[str]) -> None:
-    """Clear the lists of these queues, and the list of workers, of what RQ cannot read."""
+    """Clear the lists of these queues, and the list of workers, of what RQ cannot read.
+
+    A queue that lets nothing be written stays as it is.
+    """
+    try:
+        _sweep(connection, list(names))
+    except ResponseError as error:
+        if not refuses_writes(error):
+            raise
+
+
+def _sweep(connection: Redis, names: list[str]) -> None:
     types = {b"rq:queues": b"set", b"rq:workers": b"set"}
-    names = list(names)
     for name in names:
         for pattern, type in _TYPES.items():
             types[pattern.format(name).encode()] = type
