@@ -6,14 +6,14 @@ import contextlib
 import errno
 from typing import BinaryIO
 
-from tests.chaos.scene import NobodyThere, Scene
+from tests.chaos.scene import Impossible, Scene
 from tests.chaos.traffic import two_at_once
 
 
 def full_disk(scene: Scene) -> str:
     system = scene.system
     if not system.mounted:
-        raise NobodyThere
+        raise Impossible
     ballast = system.home / "ballast"
     with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
         _fill(file)
@@ -35,7 +35,7 @@ def _fill(file: BinaryIO) -> None:
 
 def jump_clock(scene: Scene) -> str:
     if not scene.system.clock.works:
-        raise NobodyThere
+        raise Impossible
     seconds = scene.chance.choice((-1, 1)) * scene.chance.randint(60, 6 * 3600)
     scene.system.clock.set(seconds)
     return f"to {seconds:+} s"

@@ -52,6 +52,10 @@ class Scene:
         return seconds
 
 
+class Impossible(Exception):
+    """This installation cannot have such a fault, now or later."""
+
+
 class NobodyThere(Exception):
     """The fault found nothing to harm; it is not counted."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 from tests.chaos.processes import send
-from tests.chaos.scene import NobodyThere, Scene, client, kill
+from tests.chaos.scene import Impossible, NobodyThere, Scene, client, kill
 
 
 def kill_server(scene: Scene) -> str:
@@ -55,7 +55,7 @@ def delay(scene: Scene) -> str:
     """Every answer late."""
     server = scene.system.server
     if server is None:
-        raise NobodyThere
+        raise Impossible
     server.proxy.delay = scene.chance.uniform(0.05, 0.3)
     seconds = scene.last(2, 2 + 10 * scene.pace)
     server.proxy.flow()
@@ -84,7 +84,9 @@ def full_memory(scene: Scene) -> str:
 
 
 def read_only(scene: Scene) -> str:
-    """A replica of nobody, as after a failover."""
+    """A replica of nobody, as after a failover. The embedded queue lets nobody make it one."""
+    if scene.system.server is None:
+        raise Impossible
     with client(scene) as redis:
         redis.execute_command("REPLICAOF", "127.0.0.1", "1")
         seconds = scene.last(2, 2 + 10 * scene.pace)
