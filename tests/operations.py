@@ -63,6 +63,11 @@ class Bench:
     def wait(self, seconds: float) -> bool:
         return True
 
+    def keep(self, arguments: Sequence[Any]) -> None: ...
+
+    def patiently(self, action: Callable[[], Any]) -> Any:
+        return action()
+
 
 def client() -> Redis:
     return Redis.from_url(os.environ.get("MEDIAFLOW_REDIS_URL", "redis://127.0.0.1:1/0"))
@@ -151,7 +156,7 @@ def _build_prepare() -> None:
 def _run_prepare() -> None:
     handler = handlers.Prepare()
     handler.load()
-    [result] = handler.handle([{"path": str(_original()), "asset": None}])
+    [result] = handler.handle([{"path": str(_original()), "root": str(_original().parent), "asset": None}])
     stages.prepare(Bench(result), 1, [1], [OCR])
 
 
