@@ -14,6 +14,7 @@ from rq.registry import StartedJobRegistry
 from mediaflow.index.reader import SpaceReader
 from mediaflow.index.snapshot import current
 from mediaflow.queues.jobs import AllowedJob, queue
+from mediaflow.settings import load_settings
 from tests.chaos.picture import DEEDS
 from tests.chaos.pile import Bad, Picture, Pile, Stranger
 from tests.chaos.processes import processes
@@ -113,6 +114,14 @@ def inspect_catalog(system: System, verdict: Verdict) -> None:
             verdict.add("catalog", f"integrity_check: {said}")
         if rows := db.execute("PRAGMA foreign_key_check").fetchall():
             verdict.add("catalog", f"foreign_key_check: {len(rows)} rows")
+        with system.here():
+            most = load_settings().retries.attempts
+        for table in ("work", "locations"):
+            given_up = (
+                f"SELECT COUNT(*) FROM {table} WHERE state = 'failed' AND due IS NULL AND NOT permanent"
+            )
+            if count := db.execute(f"{given_up} AND attempts != ?", (most,)).fetchone()[0]:
+                verdict.add("quarantine", f"{count} of {table} were given up, but not at attempt {most}")
         for table in ("passages_words", "names_words"):
             try:
                 db.execute(f"INSERT INTO {table} ({table}, rank) VALUES ('integrity-check', 1)")
