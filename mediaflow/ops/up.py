@@ -18,19 +18,17 @@ from redis.exceptions import RedisError
 
 from mediaflow.catalog.database import connect as open_catalog
 from mediaflow.errors import MediaflowError, UnreachableError, UsageError
-from mediaflow.lifeline import is_stopped
 from mediaflow.media import cache
 from mediaflow.ops.heal import Healer
 from mediaflow.ops.lock import Lock, holder
 from mediaflow.ops.processes import (
-    Planned,
     keep_logs_short,
     log_path,
     needs_queue,
     planned_workers,
-    start_worker,
     stop_processes,
 )
+from mediaflow.ops.worker_process import STANDSTILL_SECONDS, WorkerProcess
 from mediaflow.queues import embedded
 from mediaflow.queues.connection import connect, explain
 from mediaflow.queues.overview import served_queues
@@ -41,22 +39,8 @@ STOP_SECONDS = 20
 PROCFILE_SECONDS = 4.5
 HEAL_SECONDS = 5
 TIDY_SECONDS = 600
-# A process that was stopped (SIGSTOP), or a queue that does not answer, for so long is replaced.
-STANDSTILL_SECONDS = 20.0
-# A worker that ends at once, again and again, is started ever more seldom.
-LONGEST_PAUSE = 10.0
 
 LOCK = "up"
-
-
-@dataclass(slots=True)
-class _Running:
-    planned: Planned
-    process: subprocess.Popen[bytes]
-    started: float
-    pause: float = 1.0
-    start_again: float | None = None
-    stopped: float | None = None
 
 
 @dataclass(slots=True)
@@ -71,7 +55,7 @@ class Supervisor:
     queue_only: bool = False
     _stop: bool = field(default=False, init=False)
     _server: subprocess.Popen[bytes] | None = field(default=None, init=False)
-    _running: list[_Running] = field(default_factory=list, init=False)
+    _running: list[WorkerProcess] = field(default_factory=list, init=False)
     _healer: Healer = field(default_factory=Healer, init=False)
     _said: str = field(default="", init=False)
 
@@ -112,7 +96,7 @@ class Supervisor:
         for planned in planned_workers(load_settings()):
             if self._stop:
                 return
-            self._running.append(_Running(planned, start_worker(planned), time.monotonic()))
+            self._running.append(WorkerProcess(planned, self._say, time.monotonic()))
         self._say(f"workers: {', '.join(running.planned.name for running in self._running)}")
         ready_file().parent.mkdir(parents=True, exist_ok=True)
         ready_file().touch()
@@ -124,7 +108,7 @@ class Supervisor:
             now = time.monotonic()
             if self._server is not None and self._server.poll() is not None:
                 self._restart_queue(self._server.returncode)
-            died = [running for running in self._running if self._tend(running, now)]
+            died = [running for running in self._running if running.tend(now)]
             if died or now - healed > HEAL_SECONDS:
                 if self._heal():
                     answered = time.monotonic()
@@ -155,40 +139,6 @@ class Supervisor:
                 cache.prune(db, load_settings().renditions)
         except (MediaflowError, sqlite3.Error, OSError) as error:
             self._say(f"renditions and logs could not be tidied: {error}")
-
-    def _tend(self, running: _Running, now: float) -> bool:
-        """Start a worker again that has ended; True when it has just ended."""
-        if running.process.poll() is None:
-            self._replace_stopped(running, now)
-            return False
-        if running.start_again is None:
-            if now - running.started > LONGEST_PAUSE:
-                running.pause = 1.0
-            running.start_again = now + running.pause
-            self._say(
-                f"{running.planned.name}: ended (status {running.process.returncode}), see "
-                f"{log_path(running.planned.name)}; starting it again in {running.pause:g} s"
-            )
-            running.pause = min(running.pause * 2, LONGEST_PAUSE)
-            return True
-        if now >= running.start_again:
-            try:
-                running.process, running.started = start_worker(running.planned), now
-                running.start_again = None
-            except OSError as error:  # no memory, no disk: it may pass
-                self._say(f"{running.planned.name}: cannot be started ({error})")
-                running.start_again = now + LONGEST_PAUSE
-        return False
-
-    def _replace_stopped(self, running: _Running, now: float) -> None:
-        """End a worker that somebody has stopped and left so: another takes its place."""
-        if not is_stopped(running.process.pid):
-            running.stopped = None
-        elif running.stopped is None:
-            running.stopped = now
-        elif now - running.stopped > STANDSTILL_SECONDS:
-            self._say(f"{running.planned.name}: was stopped and does not go on; replacing it")
-            running.process.kill()
 
     def _heal(self) -> bool:
         """Take back what dead workers had, and enqueue what is lost or due; False when it cannot."""
