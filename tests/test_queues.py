@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -194,3 +195,48 @@ def test_a_url_that_is_none_is_wrong_usage(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_password_is_not_shown() -> None:
     assert connection.without_password("redis://:geheim@host:1/0") == "redis://:***@host:1/0"
+
+
+def test_a_job_that_is_enqueued_twice_waits_once(client: Redis) -> None:
+    """As after an answer that was lost on the way: who asks again must not double the work."""
+    put(client, "a", "b")
+    put(client, "a", "b")
+    assert jobs.queue("prepare", client).get_job_ids() == ["a", "b"]
+    begin(client, take(client), register(client, os.getpid()))
+    put(client, "a", "b")
+    assert jobs.queue("prepare", client).get_job_ids() == ["b"], "also while it runs"
+
+
+def test_a_job_that_three_workers_did_not_live_to_end_is_given_up(client: Redis) -> None:
+    put(client, "deadly", "next")
+    for _ in range(recovery.MOST_DEATHS - 1):
+        begin(client, take(client), register(client, dead_pid()))
+        assert recovery.reclaim(client, ["prepare"]).waiting == 1
+    begin(client, take(client), register(client, dead_pid()))
+    assert recovery.reclaim(client, ["prepare"]).given_up == ["deadly"]
+    assert jobs.queue("prepare", client).get_job_ids() == ["next"]
+    assert "deadly" in jobs.queue("prepare", client).failed_job_registry.get_job_ids()
+
+
+def test_a_job_that_was_lost_on_its_way_into_a_living_worker_is_put_back(
+    client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery, "TAKING_SECONDS", 0.1)
+    register(client, os.getpid())
+    put(client, "lost")
+    take(client)  # and the answer never came
+    reclaimer = recovery.Reclaimer(("prepare",))
+    assert reclaimer.look(client).waiting == 0, "it may be on its way"
+    time.sleep(0.2)
+    assert reclaimer.look(client).waiting == 1
+
+
+def test_a_worker_that_the_queue_forgot_keeps_its_job_while_it_runs(client: Redis) -> None:
+    put(client, "mine")
+    name = f"prepare.{socket.gethostname()}.{os.getpid()}.abc123"
+    begin(client, take(client), name)
+    assert recovery.reclaim(client, ["prepare"]).waiting == 0
+    again = Worker(["prepare"], name=name.replace("abc123", "def456"), connection=client)
+    again.register_birth()
+    client.hset(again.key, mapping={"pid": os.getpid(), "hostname": socket.gethostname()})
+    assert recovery.reclaim(client, ["prepare"]).waiting == 1, "it has begun anew without it"
