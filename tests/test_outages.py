@@ -320,3 +320,15 @@ def test_a_full_disk_is_waited_for_and_shown(installation: Installation, tmp_pat
     (installation.home / "disk-full").unlink()
     until(lambda: installation.states() == {"done": 4}, "it goes on")
     until(lambda: not answer("status")["trouble"], "nothing is waited for any more")
+
+
+def test_a_retry_starts_what_it_needs_and_takes_it_down_again(colours: Path, tmp_path: Path) -> None:
+    installation = Installation(colours)
+    (colours / "no-model").touch()
+    paint_many(tmp_path / "pile", 3)
+    assert answer("submit", str(tmp_path / "pile"), "--wait", status=1)["failed"] == 3
+    assert answer("retry", "--wait", status=1)["failed"] == 3
+    (colours / "no-model").unlink()
+    assert answer("retry", "--task", "look", "--wait") == {"run": 3, "failures": 3, "failed": 0}
+    assert installation.states() == {"done": 3}
+    installation.is_empty()

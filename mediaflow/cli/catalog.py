@@ -1,10 +1,9 @@
-"""The commands that read and tend the catalog: `show`, `runs`, `failures`, `retry`, `export`, `forget`."""
+"""The commands that read and tend the catalog: `show`, `runs`, `export`, `forget`, `index rebuild`."""
 
 from __future__ import annotations
 
 import os
 import sys
-import time
 from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
@@ -12,18 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mediaflow.cli.output import note, print_item, print_json, print_table, when
+from mediaflow.cli.arguments import Json, Library, Paths, scope_of
+from mediaflow.cli.output import note, print_json, print_table
 from mediaflow.names import readable
 
 if TYPE_CHECKING:
-    from mediaflow.catalog.failures import Failure
-    from mediaflow.catalog.locations import Scope
-
-Json = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
-Library = Annotated[str, typer.Option(help="The library.")]
-Paths = Annotated[
-    list[str] | None, typer.Argument(metavar="[PATH]...", help="Files or folders; all if none.")
-]
+    pass
 
 index_app = typer.Typer(help="Tend the search index.", no_args_is_help=True)
 
@@ -69,87 +62,6 @@ def runs(limit: Annotated[int, typer.Option(min=1, help="How many.")] = 20, json
     print_runs(states)
 
 
-def failures(
-    paths: Paths = None,
-    task: Annotated[str | None, typer.Option(help="Only this task (or prepare).")] = None,
-    reason: Annotated[str | None, typer.Option(help="Only with these words in the reason.")] = None,
-    library: Library = "default",
-    refused: Annotated[
-        bool, typer.Option("--refused", help="Jobs that broke the rules, newest first, instead of files.")
-    ] = False,
-    json: Json = False,
-) -> None:
-    """List what failed, and why."""
-    if refused:
-        _print_refused(json)
-        return
-    found = _failures(paths, task, reason, library)[1]
-    if json:
-        print_json(
-            [
-                {"path": f.path, "stage": f.stage, "reason": f.reason, "attempts": f.attempts, "last": f.last}
-                for f in found
-            ]
-        )
-        return
-    if not found:
-        print("Nothing failed.")
-        return
-    for failure in found:
-        print_item(failure.path, f"{failure.stage}: {readable(failure.reason)} ({_outlook(failure)})")
-
-
-def _outlook(failure: Failure) -> str:
-    """How often it was tried, and whether it is tried again."""
-    times = "once" if failure.attempts == 1 else f"{failure.attempts} times"
-    if failure.due is None:
-        return f"tried {times}, given up"
-    again = f"again {when(failure.due)}" if failure.due > time.time() else "again now"
-    return f"tried {times}, {again}" if failure.attempts else again
-
-
-def _print_refused(json: bool) -> None:
-    from dataclasses import asdict
-
-    from mediaflow.queues.connection import connect
-    from mediaflow.queues.refused import count, newest
-
-    with closing(connect()) as connection:
-        found, total = newest(connection), count(connection)
-    if json:
-        print_json([asdict(each) for each in found])
-        return
-    for each in found:
-        print(f"{when(each.when)}  {each.queue}  {each.id}  {each.function}  {each.reason}")
-    print(f"{total:,} jobs were refused." if total else "No job was refused.")
-
-
-def retry(
-    paths: Paths = None,
-    task: Annotated[str | None, typer.Option(help="Only this task (or prepare).")] = None,
-    reason: Annotated[str | None, typer.Option(help="Only with these words in the reason.")] = None,
-    library: Library = "default",
-    json: Json = False,
-) -> None:
-    """Enqueue again what failed; `mediaflow up` must be running."""
-    from mediaflow.catalog.database import connect as open_catalog
-    from mediaflow.ops.retry import retry as enqueue_again
-    from mediaflow.queues.connection import connect
-
-    _, found = _failures(paths, task, reason, library)
-    if not found:
-        if json:
-            print_json({"run": None, "failures": 0})
-        note("Nothing failed.")
-        return
-    connection = connect()
-    with closing(open_catalog()) as db:
-        run = enqueue_again(db, connection, library, found)
-    if json:
-        print_json({"run": run, "failures": len(found)})
-    note(f"Run {run}: {len(found)} failures are tried again. See: mediaflow status --watch")
-
-
 def export(
     paths: Paths = None,
     format: Annotated[Format, typer.Option(help="jsonl: all findings. srt, vtt: subtitles.")] = Format.jsonl,
@@ -161,7 +73,7 @@ def export(
     from mediaflow.ops.show import describe_all
 
     with closing(connect()) as db:
-        for description in describe_all(db, _scope(paths, library)):
+        for description in describe_all(db, scope_of(paths, library)):
             if format is Format.jsonl:
                 print_json(description)
             else:
@@ -199,7 +111,7 @@ def forget(
     from mediaflow.ops.forget import forget as let_go
 
     with closing(connect()) as db:
-        result = let_go(db, _scope(paths, library), only_gone=gone)
+        result = let_go(db, scope_of(paths, library), only_gone=gone)
     if json:
         print_json({"locations": result.locations, "assets": result.assets})
     elif not result.locations and not gone:
@@ -229,22 +141,4 @@ def rebuild(json: Json = False) -> None:
     )
 
 
-def _failures(
-    paths: list[str] | None, task: str | None, reason: str | None, library: str
-) -> tuple[Scope, list[Failure]]:
-    from mediaflow.catalog.database import connect
-    from mediaflow.catalog.failures import failures as listed
-
-    scope = _scope(paths, library)
-    with closing(connect()) as db:
-        return scope, listed(db, scope, [task] if task else [], reason)
-
-
-def _scope(paths: list[str] | None, library: str) -> Scope:
-    from mediaflow.catalog.locations import Scope
-
-    roots = (os.fsencode(os.path.abspath(os.path.expanduser(path))) for path in paths or [])
-    return Scope(library, tuple(roots))
-
-
-commands = [show, runs, failures, retry, export, forget]
+commands = [show, runs, export, forget]
