@@ -13,7 +13,7 @@ from hypothesis import strategies as some
 
 from mediaflow.catalog import database
 from mediaflow.search import words
-from mediaflow.search.words import mark, query_words, search_names, search_passages
+from mediaflow.search.words import _match, mark, query_words, search_names, search_passages
 
 SYNTAX = [
     '"', "*", "AND", "OR", "NOT", "NEAR", "NEAR(a b, 2)", "(", ")", "^", "+", "-", ":", "{text} :",
@@ -45,6 +45,15 @@ def db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]
             list(named.values()),
         )
         yield connection
+
+
+@given(some.text(some.characters(exclude_characters="\0"), min_size=1))
+@example("AND")
+@example('"')
+@example("a:b*")
+@settings(max_examples=300, deadline=None)
+def test_a_word_is_a_word_to_the_index_whatever_is_in_it(db: sqlite3.Connection, word: str) -> None:
+    db.execute("SELECT 1 FROM passages_words WHERE passages_words MATCH ?", (_match([word]),)).fetchall()
 
 
 @given(queries)

@@ -13,6 +13,7 @@ import pytest
 from redis import Redis
 from redis.exceptions import ResponseError
 from rq import Queue
+from rq.executions import Execution
 from rq.registry import FailedJobRegistry
 from rq.serializers import JSONSerializer
 
@@ -318,6 +319,7 @@ def test_keys_that_rq_cannot_read_stop_neither_workers_nor_status(
     assert work(client) == [GOOD]
     assert refused.count(client) >= 1
     assert refused.newest(client)[0].id == "bad"
+    assert Queue.all(connection=client), "rq-dashboard asks for it"
 
 
 def test_a_key_of_another_type_is_cleared_away_and_kept(client: Redis) -> None:
@@ -454,3 +456,25 @@ def test_what_was_refused_is_escaped_also_where_redis_was_forged(client: Redis) 
     client.lpush(refused.LIST, json.dumps(forged))
     said = mediaflow("failures", "--refused").stdout
     assert all(letter.isprintable() for letter in said.replace("\n", ""))
+
+
+def test_what_is_planted_after_a_worker_was_born_does_not_stop_its_cleaning(client: Redis) -> None:
+    worker = WarmWorker("prepare", WorkerBench("prepare", client))
+    worker.register_birth()
+    client.zadd("rq:wip:prepare", {b"\xff\xfe": 1})
+    worker.clean_registries()
+    assert refused.count(client) == 1
+    worker.register_death()
+
+
+def test_an_execution_that_ran_out_or_is_garbage_is_known_by_its_id(client: Redis) -> None:
+    """RQ reads it to take a job out of the registry, and raises: `up` would end."""
+    put(client, "started")
+    job = AllowedJob.fetch("started", client, JSONSerializer)
+    with client.pipeline() as pipeline:
+        execution = Execution.create(job, ttl=100, pipeline=pipeline)
+        pipeline.execute()
+    client.hset(execution.key, "created_at", b"\xff")
+    assert [each.id for each in job.get_executions()] == [execution.id]
+    client.delete(execution.key)
+    assert [each.id for each in job.get_executions()] == [execution.id]

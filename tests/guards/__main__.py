@@ -47,6 +47,7 @@ def without(guard: Guard, tree: Path) -> tuple[bool, str]:
         "no:randomly",
         "-p",
         "no:cacheprovider",
+        "--timeout=100",
     ]
     command += [
         f"--basetemp={tree / 'temporary'}",
