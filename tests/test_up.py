@@ -337,3 +337,23 @@ def test_a_supervisor_whose_terminal_is_gone_stops_in_order(colours: Path) -> No
     finally:
         process.kill()
         installation.end()
+
+
+def test_the_files_of_a_killed_worker_are_worked_on_again_within_half_a_minute(
+    either: Installation, tmp_path: Path
+) -> None:
+    either.up()
+    submitted(tmp_path, 40)
+    waits = []
+    for _ in range(3):
+        begun = len(either.calls())
+        until(lambda begun=begun: len(either.calls()) > begun + 1, "it is in the middle of a batch")
+        os.kill(either.worker("look"), signal.SIGKILL)
+        in_hand, killed = either.calls()[-1], time.monotonic()
+        again = either.calls().count(in_hand) + 1
+        until(lambda a=again, h=in_hand: either.calls().count(h) >= a, "its file is looked at again", 30)
+        waits.append(round(time.monotonic() - killed, 1))
+        time.sleep(11)  # a worker that ends again and again is started ever more seldom
+    print(f"seconds until worked on again: {waits}")
+    either.wait()
+    assert either.states() == {"done": 40}
