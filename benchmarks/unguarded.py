@@ -6,12 +6,17 @@ findings hold is taken on trust. One bad file takes it down.
 
 from __future__ import annotations
 
+import base64
 import os
 import sys
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from jobs import stages
 from jobs.handlers import handler_for
+from mediaflow.queues import arguments, record
 from workers import bench
 from workers.watch import Item, Results, Watch
 
@@ -42,9 +47,24 @@ class _Loaded:
 _loaded = _Loaded()
 
 
+def trust() -> None:
+    """Take what jobs and findings hold as it comes."""
+    record.checked = dict  # type: ignore[assignment]
+    arguments.check = lambda *_: None
+    stages.bounded = lambda result: (result, 0)
+    stages.bounded_prepared = lambda result: result
+    stages.check_finding = lambda *given: [_values(vector["value"]) for vector in given[2]["vectors"]]
+
+
+def _values(text: str) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(text), dtype="<f2").astype(np.float32)
+
+
 def main(queue: str) -> None:
     """Run the worker until it is told to stop."""
     from workers.__main__ import main as work
+
+    trust()
 
     # As the workers' children are, so that other processes weigh the same on both.
     os.nice(5)
