@@ -72,12 +72,13 @@ class Task(ABC):
         """One finding for each rendition of the batch, in order."""
 
 
-_registered: dict[str, type[Task]] = {}
+# By module and name: two modules may each have a task of one name, and the settings say which is meant.
+_registered: dict[tuple[str, str], type[Task]] = {}
 
 
 def register(task: type[Task]) -> type[Task]:
     """Class decorator: makes a task known under its name."""
-    _registered[task.name] = task
+    _registered[task.__module__, task.name] = task
     return task
 
 
@@ -91,6 +92,6 @@ def find_task(name: str) -> type[Task]:
         raise ConfigError(f"There is no task {name!r}. Tasks are listed in configs/mediaflow.yaml.")
     importlib.import_module(entry.module)
     try:
-        return _registered[name]
+        return _registered[entry.module, name]
     except KeyError:
         raise ConfigError(f"Module {entry.module} registers no task {name!r}.") from None

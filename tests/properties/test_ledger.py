@@ -123,7 +123,7 @@ class Ledger(RuleBasedStateMachine):
 
     def _fail(self, key: tuple[int, str, str], permanent: bool, blameless: bool) -> None:
         row = self.rows.get(key)
-        if row and row.state in ("done", "failed"):
+        if row and row.state in ("done", "skipped", "failed"):
             return  # a late failure undoes nothing, and one failure is not counted twice
         attempts = row.attempts + 1 if row else 1
         due = LATER if blameless else SOON if attempts < self.most else None
