@@ -35,8 +35,8 @@ class Healer:
     def reclaim(self, db: sqlite3.Connection, connection: Redis) -> Reclaimed:
         """Put jobs of workers that ended back into their queues; list what took down several."""
         reclaimed = self._reclaimer.look(connection)
-        with transaction(db):
-            for job in reclaimed.given_up:
+        for job in reclaimed.given_up:
+            with transaction(db):
                 failures.give_up(db, job, "the worker ended again and again while it had this in hand")
         return reclaimed
 

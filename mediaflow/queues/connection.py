@@ -60,13 +60,17 @@ def explain(error: Exception) -> str:
     return text
 
 
+NO_MEMORY = "the queue has no memory left: free some, or raise its maxmemory"
+NO_FILE = "the queue cannot write its file: free some disk space"
+NO_PRIMARY = "the queue is a read-only replica: name its primary in MEDIAFLOW_REDIS_URL"
+
 # How Redis and Valkey begin their refusals (redis.conf: maxmemory, replica-read-only, appendfsync).
 _REFUSALS = {
-    "OOM": "the queue has no memory left: free some, or raise its maxmemory",
-    "maxmemory": "the queue has no memory left: free some, or raise its maxmemory",
-    "MISCONF": "the queue cannot write its file: free some disk space",
-    "READONLY": "the queue is a read-only replica: name its primary in MEDIAFLOW_REDIS_URL",
-    "read only replica": "the queue is a read-only replica: name its primary in MEDIAFLOW_REDIS_URL",
+    "OOM": NO_MEMORY,
+    "maxmemory": NO_MEMORY,
+    "MISCONF": NO_FILE,
+    "READONLY": NO_PRIMARY,
+    "read only replica": NO_PRIMARY,
     "LOADING": "the queue is still reading its file",
 }
 

@@ -11,6 +11,7 @@ from rq.registry import StartedJobRegistry
 from rq.utils import as_text
 from rq.worker import Worker
 
+from mediaflow.queues.connection import NO_FILE, NO_MEMORY, NO_PRIMARY
 from mediaflow.queues.jobs import AllowedJob, queue
 from mediaflow.queues.recovery import lives
 from mediaflow.queues.sweep import sweep
@@ -62,12 +63,12 @@ def refusals(connection: Redis) -> list[str]:
     info = connection.info()
     found = []
     if info.get("role") == "slave":
-        found.append("the queue is a read-only replica: name its primary in MEDIAFLOW_REDIS_URL")
+        found.append(NO_PRIMARY)
     if info.get("aof_enabled") and info.get("aof_last_write_status", "ok") != "ok":
-        found.append("the queue cannot write its file: free some disk space")
+        found.append(NO_FILE)
     most = info.get("maxmemory", 0)
     if most and info.get("used_memory", 0) > most:
-        found.append("the queue has no memory left: free some, or raise its maxmemory")
+        found.append(NO_MEMORY)
     return found
 
 
