@@ -5,20 +5,15 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from mediaflow.errors import ConfigError
+from mediaflow.configuration import Section, read_settings
 
-# Variables that are not settings of the file: where things are, and what tests use.
-PLACES = {"HOME", "CONFIGS", "MODELS", "REDIS_URL", "TEST_MEDIA", "DEBUG"}
 PREFIX = "MEDIAFLOW_"
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+# Variables that are not settings of this file: where things are, what tests use, other files' settings.
+NOT_SETTINGS = {"HOME", "CONFIGS", "MODELS", "REDIS_URL", "TEST_MEDIA", "DEBUG", "FLEET", "BOX"}
 
 
 class TaskSettings(Section):
@@ -110,71 +105,4 @@ def load_settings() -> Settings:
 
     Raises ConfigError with file and line (or the variable's name) for a wrong key or value.
     """
-    path = configs() / "mediaflow.yaml"
-    tree, lines = _read(path)
-    origins = {location: f"{path}, line {line}" for location, line in lines.items()}
-    for name, value in sorted(os.environ.items()):
-        section = name.removeprefix(PREFIX).split("__")[0]
-        if not name.startswith(PREFIX) or section in PLACES:
-            continue
-        keys = tuple(part.lower() for part in name.removeprefix(PREFIX).split("__"))
-        try:
-            read = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise ConfigError(f"variable {name}: {value!r} is no value that YAML knows.") from None
-        _put(tree, keys, read, name)
-        origins[keys] = f"variable {name}"
-    try:
-        return Settings.model_validate(tree)
-    except ValidationError as error:
-        raise ConfigError(_explain(error, origins, path)) from None
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
-    """The file's tree, and the line (from 1) on which each key stands."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, yaml.SafeLoader)
-        tree = yaml.safe_load(text) or {}
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is not UTF-8"
-        raise ConfigError(f"{path} cannot be read ({why}). MEDIAFLOW_CONFIGS names its folder.") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}, line {mark.line + 1}" if mark else str(path)
-        raise ConfigError(f"{where}: {getattr(error, 'problem', error)}") from None
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path} must hold keys and values, as the one that came with mediaflow.")
-    lines: dict[tuple[str, ...], int] = {}
-    _number(node, (), lines)
-    return tree, lines
-
-
-def _number(node: Any, location: tuple[str, ...], lines: dict[tuple[str, ...], int]) -> None:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            inner = (*location, str(key.value))
-            lines[inner] = key.start_mark.line + 1
-            _number(value, inner, lines)
-
-
-def _put(tree: dict[str, Any], keys: tuple[str, ...], value: Any, variable: str) -> None:
-    for key in keys[:-1]:
-        tree = tree.setdefault(key, {})
-        if not isinstance(tree, dict):
-            raise ConfigError(f"variable {variable}: {key!r} is a value, not a section.")
-    tree[keys[-1]] = value
-
-
-def _explain(error: ValidationError, origins: dict[tuple[str, ...], str], path: Path) -> str:
-    first = error.errors()[0]
-    location = tuple(str(part) for part in first["loc"])
-    where = str(path)
-    for length in range(len(location), 0, -1):
-        if location[:length] in origins:
-            where = origins[location[:length]]
-            break
-    name = ".".join(location)
-    if first["type"] == "extra_forbidden":
-        return f"{where}: there is no setting {name!r}. See the comments in configs/mediaflow.yaml."
-    return f"{where}: {name} = {first.get('input')!r} is wrong: {first['msg']}."
+    return read_settings(configs() / "mediaflow.yaml", Settings, PREFIX, skip=NOT_SETTINGS)

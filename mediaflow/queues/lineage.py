@@ -1,6 +1,7 @@
 """Descent of jobs: a job's id begins with the id of the job that made it, so that one tells of the other.
 
-`run1-prepare-ab12--ocr-cd34--store-ef56` stores what `run1-prepare-ab12--ocr-cd34` found.
+`run1-prepare-ab12--ocr-cd34--store-ef56` stores what `run1-prepare-ab12--ocr-cd34` found. The last part of the id of a
+job that may not leave this machine is `ocr-home-cd34`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 MARK = "--"
+HOME = "-home"
 
 
 def new_id(run: int, queue: str) -> str:
@@ -17,9 +19,14 @@ def new_id(run: int, queue: str) -> str:
     return f"run{run}-{queue}-{uuid.uuid4().hex[:12]}"
 
 
-def child_id(parent: str, queue: str) -> str:
-    """A fresh id for a job that job `parent` makes."""
-    return f"{parent}{MARK}{queue}-{uuid.uuid4().hex[:12]}"
+def child_id(parent: str, queue: str, *, at_home: bool = False) -> str:
+    """A fresh id for a job that job `parent` makes; `at_home`: no box may have it."""
+    return f"{parent}{MARK}{queue}{HOME if at_home else ''}-{uuid.uuid4().hex[:12]}"
+
+
+def is_at_home(job: str) -> bool:
+    """Whether no box may have a job."""
+    return job.rpartition(MARK)[2].rpartition("-")[0].endswith(HOME)
 
 
 def ancestors(job: str) -> Iterator[str]:

@@ -1,0 +1,98 @@
+"""Reading a file of settings: YAML, overridden by variables, checked against a form; errors name the line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mediaflow.errors import ConfigError
+
+
+class Section(BaseModel):
+    """A part of a file of settings: it has no keys but those it names."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Form = TypeVar("Form", bound=Section)
+
+
+def read_settings(path: Path, form: type[Form], prefix: str, skip: Collection[str] = ()) -> Form:
+    """Read the file at `path`, override it by variables that begin with `prefix`, and check it.
+
+    `tasks.ocr.workers` is PREFIX + TASKS__OCR__WORKERS; variables whose first part is in `skip` are no
+    settings of this file. Raises ConfigError with file and line (or the variable's name) for a wrong key or
+    value.
+    """
+    tree, lines = _read(path)
+    origins = {location: f"{path}, line {line}" for location, line in lines.items()}
+    for name, value in sorted(os.environ.items()):
+        section = name.removeprefix(prefix).split("__")[0]
+        if not name.startswith(prefix) or section in skip:
+            continue
+        keys = tuple(part.lower() for part in name.removeprefix(prefix).split("__"))
+        try:
+            read = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ConfigError(f"variable {name}: {value!r} is no value that YAML knows.") from None
+        _put(tree, keys, read, name)
+        origins[keys] = f"variable {name}"
+    try:
+        return form.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, origins, path)) from None
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
+    """The file's tree, and the line (from 1) on which each key stands."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, yaml.SafeLoader)
+        tree = yaml.safe_load(text) or {}
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise ConfigError(f"{path} cannot be read ({why}). MEDIAFLOW_CONFIGS names its folder.") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}, line {mark.line + 1}" if mark else str(path)
+        raise ConfigError(f"{where}: {getattr(error, 'problem', error)}") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path} must hold keys and values, as the one that came with mediaflow.")
+    lines: dict[tuple[str, ...], int] = {}
+    _number(node, (), lines)
+    return tree, lines
+
+
+def _number(node: Any, location: tuple[str, ...], lines: dict[tuple[str, ...], int]) -> None:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            inner = (*location, str(key.value))
+            lines[inner] = key.start_mark.line + 1
+            _number(value, inner, lines)
+
+
+def _put(tree: dict[str, Any], keys: tuple[str, ...], value: Any, variable: str) -> None:
+    for key in keys[:-1]:
+        tree = tree.setdefault(key, {})
+        if not isinstance(tree, dict):
+            raise ConfigError(f"variable {variable}: {key!r} is a value, not a section.")
+    tree[keys[-1]] = value
+
+
+def _explain(error: ValidationError, origins: dict[tuple[str, ...], str], path: Path) -> str:
+    first = error.errors()[0]
+    location = tuple(str(part) for part in first["loc"])
+    where = str(path)
+    for length in range(len(location), 0, -1):
+        if location[:length] in origins:
+            where = origins[location[:length]]
+            break
+    name = ".".join(location)
+    if first["type"] == "extra_forbidden":
+        return f"{where}: there is no setting {name!r}. See the comments in configs/{path.name}."
+    return f"{where}: {name} = {first.get('input')!r} is wrong: {first['msg']}."

@@ -1,0 +1,1 @@
+"""The fleet: GPU boxes that are rented by the minute, from the wish for one to its end."""

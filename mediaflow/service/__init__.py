@@ -1,0 +1,1 @@
+"""What this machine serves over the network: certificate, credentials, signed links, the server itself."""
