@@ -145,7 +145,7 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
 
 
 def boxes(db: sqlite3.Connection, *, ended_since: float | None = None) -> list[Box]:
-    """The boxes that are not ended, in the order of their wishes; with `ended_since` those ended since too."""
+    """The boxes that are not ended, in the order of their wishes; also those ended since `ended_since`."""
     since = float("inf") if ended_since is None else ended_since
     rows = db.execute("SELECT * FROM boxes WHERE state != 'ended' OR ended >= ? ORDER BY intended", (since,))
     return [_box(row) for row in rows]

@@ -1,7 +1,7 @@
 """Descent of jobs: a job's id begins with the id of the job that made it, so that one tells of the other.
 
-`run1-prepare-ab12--ocr-cd34--store-ef56` stores what `run1-prepare-ab12--ocr-cd34` found. The last part of the id of a
-job that may not leave this machine is `ocr-home-cd34`.
+`run1-prepare-ab12--ocr-cd34--store-ef56` stores what `run1-prepare-ab12--ocr-cd34` found. The last part of
+the id of a job that may not leave this machine is `ocr-home-cd34`.
 """
 
 from __future__ import annotations
