@@ -53,13 +53,14 @@ class AnalyseArguments(Form):
 
 
 class Result(Form):
-    """What was found of an asset, or why nothing was.
+    """What was found of an asset, or why nothing was; `box` is who says so, unless it was this machine.
 
     What was found is checked where it is stored (`jobs.schema`): it costs one file, not the job.
     """
 
     asset: Hash
     source: Literal["ocr", "speech"] | None = None
+    box: Name | None = None
     data: Any = None
     seconds: Any = None
     vectors: Any = None
