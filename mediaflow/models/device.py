@@ -14,20 +14,15 @@ GPU = Path("/dev/nvidiactl")
 Device = Literal["cpu", "cuda"]
 
 
-def gpu_seen() -> bool:
-    """Whether an NVIDIA driver serves this machine or container; loads nothing."""
-    return GPU.exists()
-
-
 def device_of(settings: Settings) -> Device:
-    """What the settings come to on this machine: `auto` is the GPU where there is one."""
+    """What the settings come to on this machine: `auto` is the GPU where there is a driver; loads nothing."""
     if settings.device != "auto":
         return settings.device
-    return "cuda" if gpu_seen() else "cpu"
+    return "cuda" if GPU.exists() else "cpu"
 
 
-def onnx_uses_gpu() -> bool:
-    """Whether the ONNX Runtime that is installed can use a GPU."""
+def onnx_knows_gpu() -> bool:
+    """Whether the ONNX Runtime that is installed is the one for GPUs."""
     import onnxruntime
 
     return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
@@ -38,9 +33,7 @@ def onnx_providers(settings: Settings) -> list[str]:
 
     Raises ModelError where the settings insist on a GPU and the package is the one for processors.
     """
-    if device_of(settings) == "cpu":
-        return ["CPUExecutionProvider"]
-    if onnx_uses_gpu():
+    if device_of(settings) == "cuda" and onnx_knows_gpu():
         return ["CUDAExecutionProvider", "CPUExecutionProvider"]
     if settings.device == "cuda":
         raise ModelError(
@@ -50,6 +43,20 @@ def onnx_providers(settings: Settings) -> list[str]:
     return ["CPUExecutionProvider"]
 
 
-def pictures_at_once(settings: Settings, on_processor: int) -> int:
-    """How many pictures go through a network together: a GPU is not busy with few."""
-    return on_processor * 4 if device_of(settings) == "cuda" else on_processor
+def speech_device(settings: Settings) -> tuple[Device, str]:
+    """What CTranslate2 is to run on, and in which numbers; it brings a runtime of its own."""
+    import ctranslate2  # type: ignore[import-untyped]
+
+    if settings.device == "cuda" or (device_of(settings) == "cuda" and ctranslate2.get_cuda_device_count()):
+        return "cuda", "float16"
+    return "cpu", "int8"
+
+
+def torch_device(settings: Settings) -> str | None:
+    """What torch is to run on; None: it looks for itself, and knows GPUs of other makers too."""
+    return None if settings.device == "auto" else settings.device
+
+
+def at_once(settings: Settings, on_processor: int, on_gpu: int = 4) -> int:
+    """How many go through a network together: on a GPU `on_gpu` times as many; one stays one."""
+    return on_processor * on_gpu if on_processor > 1 and device_of(settings) == "cuda" else on_processor

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mediaflow.disk import free_bytes
-from mediaflow.models.device import gpu_seen, onnx_uses_gpu
+from mediaflow.models.device import GPU, onnx_knows_gpu
 from mediaflow.models.identity import required_models
 from mediaflow.models.registry import find_model
 from mediaflow.settings import home
@@ -88,16 +87,33 @@ def _gpu_check(found: dict[str, Any], promised: str) -> Check:
         return Check("gpu", not promised, "none" if not promised else f"none, and {promised} was promised")
     if found["gpu_ram_gb"] < LEAST_GPU_GB:
         return Check("gpu", False, f"{found['gpu']} has {found['gpu_ram_gb']} GB")
-    if importlib.util.find_spec("onnxruntime") is not None and not onnx_uses_gpu():
-        return Check("gpu", False, f"{found['gpu']} is there, and ONNX Runtime cannot use it")
+    if trouble := _gpu_trouble():
+        return Check("gpu", False, f"{found['gpu']}: {trouble}")
     return Check("gpu", True, f"{found['gpu']}, {found['gpu_ram_gb']} GB, driver {found['driver']}")
+
+
+def _gpu_trouble() -> str:
+    """What keeps ONNX Runtime from using the GPU, by using it: it would go on without and not say so."""
+    from mediaflow.models.encoders.graph import Graph
+
+    if not onnx_knows_gpu():
+        return "the ONNX Runtime of this image knows no GPU"
+    import onnxruntime
+
+    graph = Graph()
+    graph.node("Add", "x", "x", output="y")
+    model = graph.serialised({"x": (4,)}, {"y": (4,)})
+    session = onnxruntime.InferenceSession(model, providers=["CUDAExecutionProvider", "CPUExecutionProvider"])
+    if session.get_providers()[0] != "CUDAExecutionProvider":
+        return "ONNX Runtime cannot use it (driver or CUDA libraries)"
+    return ""
 
 
 def _nvidia() -> dict[str, Any]:
     """Name, memory (GB) and driver of the first GPU, by nvidia-smi; empty where there is none."""
     none = {"gpu": "", "gpu_ram_gb": 0.0, "driver": ""}
     program = shutil.which("nvidia-smi")
-    if program is None or not gpu_seen():
+    if program is None or not GPU.exists():
         return none
     query = ["--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"]
     try:

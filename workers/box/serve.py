@@ -14,6 +14,7 @@ from typing import Any
 
 from jobs.task import find_task
 from mediaflow.errors import MediaflowError, ModelError, StorageError
+from mediaflow.models.device import at_once
 from mediaflow.settings import load_settings
 from workers.box.answers import Answers
 from workers.box.life import Life, Over
@@ -79,9 +80,11 @@ class Serving:
         self.task, self.busy = task, Busy()
         self._link, self._life, self._renditions = link, life, renditions
         self._answers, self._pool = answers, pool
-        entry = load_settings().tasks[task]
+        settings = load_settings()
+        entry = settings.tasks[task]
         cls = find_task(task)
-        self._needs, self._together = cls.needs, cls.together
+        self._needs = cls.needs
+        self._together = at_once(settings, cls.together)
         self._least_ahead = 2 * max(entry.batch, min(self._together, 2 * entry.batch))
         self._in_hand = 0
         self._change = Condition()
