@@ -16,6 +16,7 @@ log = logging.getLogger("mediaflow.box")
 BEAT_SECONDS = 10.0
 MOST_LINES = 60
 MOST_LETTERS = 300
+MOST_SAID = 8000
 
 
 class Said(logging.Handler):
@@ -36,7 +37,7 @@ class Said(logging.Handler):
         """What was said since the last time."""
         lines = list(self._lines)
         self._lines.clear()
-        return "\n".join(lines)
+        return "\n".join(lines)[-MOST_SAID:]
 
 
 class Beats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 import re
@@ -10,7 +11,7 @@ import tarfile
 import tempfile
 from collections import Counter
 from pathlib import Path
-from threading import Condition
+from threading import Condition, Lock
 from typing import Any
 
 from mediaflow.disk import free_bytes
@@ -43,6 +44,7 @@ class Renditions:
     def __init__(self, link: Link, life: Life) -> None:
         self._link, self._life = link, life
         self._change = Condition()
+        self._unpacking = Lock()
         self._holders: Counter[str] = Counter()
         self._there: dict[tuple[str, str], bool] = {}  # asset and what of it: False while it is fetched
         self._bytes: Counter[str] = Counter()
@@ -104,7 +106,7 @@ class Renditions:
             try:
                 with self._link.stream(path) as response:
                     stream = _Stream(response.iter_bytes(_CHUNK))
-                    size = unpack(stream, rendition_folder(asset))
+                    size = unpack(stream, rendition_folder(asset), self._unpacking)
                     stream.finish()
                     return size
             except (Cut, tarfile.ReadError) as error:  # cut short
@@ -116,15 +118,15 @@ class Renditions:
         raise Over(self._life.reason)
 
 
-def unpack(stream: Any, folder: Path) -> int:
+def unpack(stream: Any, folder: Path, lock: Lock) -> int:
     """Write the files of a rendition's tar into `folder`, the manifest last; their bytes.
 
-    Whoever made it: nothing but plain files with plain names, not too many and not too large. Raises
-    Unfetched where there is something else, tarfile.ReadError where it was cut short, StorageError where the
-    disk refuses.
+    A manifest names what its tar holds; that of a folder comes to name what all its tars held. Whoever made
+    it: nothing but plain files with plain names, not too many and not too large. Raises Unfetched where there
+    is something else, tarfile.ReadError where it was cut short, StorageError where the disk refuses.
     """
     with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder.parent))
     try:
         names: list[str] = []
@@ -145,12 +147,26 @@ def unpack(stream: Any, folder: Path) -> int:
                     raise tarfile.ReadError("cut short")
         if MANIFEST not in names:
             raise tarfile.ReadError("there is no manifest in it")
-        with writing(folder):
+        with lock, writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            _merge(partial / MANIFEST, folder / MANIFEST)
             for name in sorted(names, key=lambda name: name == MANIFEST):
                 (partial / name).replace(folder / name)
         return total
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _merge(new: Path, old: Path) -> None:
+    """Have a new manifest also name what an old one names: another task's pictures, or sound."""
+    try:
+        data = json.loads(new.read_text(encoding="utf-8"))
+        before = json.loads(old.read_text(encoding="utf-8")) if old.exists() else {}
+        data["pictures"] = data["pictures"] or before.get("pictures", [])
+        data["audio"] = data["audio"] or before.get("audio")
+    except (ValueError, LookupError, TypeError, AttributeError):
+        raise Unfetched("its rendition's manifest cannot be read") from None
+    new.write_text(json.dumps(data), encoding="utf-8")
 
 
 class _Stream:
