@@ -34,7 +34,7 @@ def market_server() -> Iterator[MarketServer]:
     market = MarketServer()
 
     class Handler(BaseHTTPRequestHandler):
-        def do_DELETE(self) -> None:  # noqa: N802 - the library's name
+        def do_DELETE(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             status = market.answers.pop(0) if market.answers else 200
             market.asked.append((self.command, self.path, self.headers.get("Authorization", "")))

@@ -1,7 +1,7 @@
 """Two hosts that are real to the kernel, and the link between them, which can be slow, lossy and cut.
 
-Each host is a network namespace with a TUN device of its own. A process carries IP packets from one device to the
-other, each after a delay, some never: so both ends speak the kernel's own TCP, also where the kernel has no netem.
+Each host is a network namespace with a TUN device of its own. This process carries IP packets from one device to
+the other, each after a delay, some never: so both ends speak the kernel's own TCP, also where it has no netem.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Host:
 
 @dataclass(slots=True)
 class Link:
-    """The way between two hosts: `delay` seconds each way, `loss` of 1, or `cut`. All can be changed at any time."""
+    """The way between two hosts: `delay` seconds each way, `loss` of 1, or `cut`; change them at any time."""
 
     first: Host
     second: Host

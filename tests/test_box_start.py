@@ -38,7 +38,7 @@ def guarded(tmp_path: Path, market: MarketServer) -> Iterator[list[subprocess.Po
 def box(
     guarded: list[subprocess.Popen[bytes]], folder: Path, program: str, environment: dict[str, str]
 ) -> subprocess.Popen[bytes]:
-    """The start script, with a program in place of Python: what runs on the box may be as broken as can be."""
+    """The start script, with a program in place of Python: what runs on a box may be as broken as can be."""
     instead = folder / "python"
     instead.write_text(f"#!/bin/bash\n{program}\n")
     instead.chmod(0o755)

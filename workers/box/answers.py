@@ -53,22 +53,22 @@ class Answers:
             if not batch:
                 continue
             try:
-                self._hand_over(batch)
+                self._hand_over(batch, called)
             except Over:
                 return
-            for each in called:
-                each()
 
-    def _hand_over(self, batch: list[Answer]) -> None:
+    def _hand_over(self, batch: list[Answer], called: list[Callable[[], None]]) -> None:
         """One that the gateway will not have spoils no other; of it only a reason is handed over."""
         try:
-            self._link.results(batch)
+            self._link.results(batch, lambda: [each() for each in called])
         except Refused as error:
-            if len(batch) > 1:
-                for answer in batch:
-                    self._hand_over([answer])
+            half = len(batch) // 2
+            if half:
+                self._hand_over(batch[:half], called[:half])
+                self._hand_over(batch[half:], called[half:])
             elif "reason" not in batch[0]:
                 reason = f"the box's finding was refused: {error}"
-                self._hand_over([{"id": batch[0]["id"], "reason": reason}])
+                self._hand_over([{"id": batch[0]["id"], "reason": reason}], called)
             else:
                 log.warning("An answer was refused: %s", error)
+                called[0]()

@@ -14,6 +14,7 @@ from workers.box.serve import Busy
 log = logging.getLogger("mediaflow.box")
 
 BEAT_SECONDS = 10.0
+AGAIN_SECONDS = 2.0
 MOST_LINES = 60
 MOST_LETTERS = 300
 MOST_SAID = 8000
@@ -52,7 +53,9 @@ class Beats:
         self._thread.start()
 
     def _run(self) -> None:
-        while self._life.wait(BEAT_SECONDS):
+        pause = BEAT_SECONDS
+        while self._life.wait(pause):
+            pause = BEAT_SECONDS
             taken = {task: busy.take() for task, busy in self._busy.items()}
             try:
                 self._link.beat(
@@ -60,5 +63,6 @@ class Beats:
                 )
             except (Cut, Refused) as error:
                 log.warning("No beat: %s", error)
+                pause = AGAIN_SECONDS  # a box that is not heard of for half a minute is given up
                 for task, done in taken.items():
                     self._busy[task].add(int(done["items"]), done["seconds"])

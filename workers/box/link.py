@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import random
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from threading import RLock
 from typing import Any
 
 import httpx2
@@ -21,15 +22,20 @@ log = logging.getLogger("mediaflow.box")
 SERVER_NAME = "mediaflow-gateway"
 # X509_V_FLAG_NO_CHECK_TIME (openssl/x509_vfy.h): the certificate is pinned, and the box's clock may be wrong.
 _NO_CHECK_TIME = 0x200000
-CONNECT_SECONDS = 10.0
-ANSWER_SECONDS = 30.0
+CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = 20.0
 TAKE_SECONDS = 20.0
-FIRST_PAUSE, LONGEST_PAUSE = 0.3, 8.0
+BEAT_SECONDS = 8.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.3, 3.0
 CONNECTIONS = 48  # the gateway lets in 64 of one address
 
 
 class Cut(UnreachableError):
     """The gateway did not answer, or not now: another try may help."""
+
+
+class AnswerLost(Cut):
+    """The request may have arrived; its answer did not."""
 
 
 class Refused(MediaflowError):
@@ -45,6 +51,10 @@ class Link:
 
     def __init__(self, birth: Birth, life: Life) -> None:
         self.life = life
+        self._hello: dict[str, Any] = {}
+        # Answers are handed over before or after a new hello, never while it is under way.
+        self._order = RLock()
+        self._in_doubt = False
         self._client = httpx2.Client(
             base_url=birth.gateway,
             verify=_context(birth.certificate),
@@ -60,23 +70,42 @@ class Link:
 
     def hello(self, hardware: Mapping[str, Any], checks: list[dict[str, Any]], well: bool) -> dict[str, Any]:
         """Say what the box is; its label, tasks, settings and models. Raises Over."""
-        return self._patiently("/box/hello", {"hardware": dict(hardware), "checks": checks, "well": well})
+        self._hello = {"hardware": dict(hardware), "checks": checks, "well": well}
+        return self._patiently("/box/hello", self._hello)
 
     def take(self, task: str, most: int) -> list[dict[str, Any]]:
-        """Up to `most` items of a task; waits for them, and may bring none. Raises Over."""
-        body = {"task": task, "most": most}
-        items: list[dict[str, Any]] = self._patiently("/box/take", body, TAKE_SECONDS + ANSWER_SECONDS)[
-            "items"
-        ]
-        return items
+        """Up to `most` items of a task; waits for them, and may bring none. Raises Over.
 
-    def results(self, results: list[dict[str, Any]]) -> None:
+        Where an answer is lost, the gateway takes items to be here that are not: a new hello makes it give out
+        anew all that is in hand, also what is here already.
+        """
+        pause = FIRST_PAUSE
+        while not self.life.over():
+            self._clear_doubt()
+            try:
+                answer = self._post("/box/take", {"task": task, "most": most}, TAKE_SECONDS + BEAT_SECONDS)
+            except Cut as error:
+                self._in_doubt = self._in_doubt or isinstance(error, AnswerLost)
+                pause = self._pause("/box/take", error, pause)
+            else:
+                return list(answer["items"])
+        raise Over(self.life.reason)
+
+    def _clear_doubt(self) -> None:
+        with self._order:
+            if self._in_doubt:
+                self._patiently("/box/hello", self._hello)
+                self._in_doubt = False
+
+    def results(self, results: list[dict[str, Any]], delivered: Callable[[], Any]) -> None:
         """Hand over what was found. Raises Refused where the gateway will not have it, and Over."""
-        self._patiently("/box/results", {"results": results})
+        with self._order:
+            self._patiently("/box/results", {"results": results})
+            delivered()
 
     def beat(self, busy: Mapping[str, Any], said: str) -> None:
         """Say how busy the box was and what its log holds; one try. Raises Cut and Refused."""
-        self._post("/box/beat", {"busy": dict(busy), "log": said}, ANSWER_SECONDS)
+        self._post("/box/beat", {"busy": dict(busy), "log": said}, BEAT_SECONDS)
 
     @contextmanager
     def stream(self, path: str) -> Iterator[httpx2.Response]:
@@ -92,10 +121,14 @@ class Link:
             try:
                 return self._post(path, body, seconds)
             except Cut as error:
-                log.warning("%s: %s", path, error)
-                self.life.wait(pause * random.uniform(0.5, 1.5))
-                pause = min(pause * 2, LONGEST_PAUSE)
+                pause = self._pause(path, error, pause)
         raise Over(self.life.reason)
+
+    def _pause(self, what: str, error: Cut, pause: float) -> float:
+        """Wait a while that differs by chance; the next pause."""
+        log.warning("%s: %s", what, error)
+        self.life.wait(pause * random.uniform(0.5, 1.5))
+        return min(pause * 2, LONGEST_PAUSE)
 
     def _post(self, path: str, body: dict[str, Any], seconds: float) -> dict[str, Any]:
         timeout = httpx2.Timeout(seconds, connect=CONNECT_SECONDS)
@@ -138,7 +171,8 @@ def _translated() -> Iterator[None]:
     except httpx2.TransportError as error:
         if isinstance(_root(error), ssl.SSLCertVerificationError):
             raise Cut("what answers there is not the gateway: its certificate is another") from None
-        raise Cut(f"the link is cut ({type(error).__name__})") from None
+        kind = Cut if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout) else AnswerLost
+        raise kind(f"the link is cut ({type(error).__name__})") from None
 
 
 def _root(error: BaseException) -> BaseException:

@@ -60,7 +60,7 @@ class Busy:
 class Entry:
     """An item in hand; `asset` is what it holds of the renditions, empty for texts."""
 
-    id: Any
+    id: str
     item: dict[str, Any]
     asset: str
 
@@ -86,7 +86,7 @@ class Serving:
         self._needs = cls.needs
         self._together = at_once(settings, cls.together)
         self._least_ahead = 2 * max(entry.batch, min(self._together, 2 * entry.batch))
-        self._in_hand = 0
+        self._in_hand: set[str] = set()
         self._change = Condition()
         self._ready: SimpleQueue[Entry] = SimpleQueue()
         self._rate = 0.0
@@ -122,7 +122,7 @@ class Serving:
 
     def _take(self) -> None:
         while not self._life.over():
-            room = self._ahead() - self._in_hand
+            room = self._ahead() - len(self._in_hand)
             if self._life.draining or room < max(1, self._least_ahead // 4):
                 with self._change:
                     self._change.wait(0.25)
@@ -134,8 +134,9 @@ class Serving:
                 self._life.wait(AGAIN_SECONDS)
                 continue
             for each in taken:
-                self._count(+1)
-                self._pool.submit(self._bring, each)
+                if each["id"] not in self._in_hand:  # given out anew, and here already
+                    self._in_hand.add(each["id"])
+                    self._pool.submit(self._bring, each)
 
     def _ahead(self) -> int:
         return min(MOST_AHEAD, max(self._least_ahead, int(self._rate * AHEAD_SECONDS)))
@@ -153,9 +154,9 @@ class Serving:
             return
         self._ready.put(entry)
 
-    def _count(self, change: int) -> None:
+    def _let_go(self, id: str) -> None:
         with self._change:
-            self._in_hand += change
+            self._in_hand.discard(id)
             self._change.notify_all()
 
     # --- working --------------------------------------------------------------------------------
@@ -213,4 +214,4 @@ class Serving:
             self._renditions.release(entry.asset)
         names = ("reason",) if "reason" in result else ("data", "vectors", "seconds")
         answer = {"id": entry.id} | {name: result[name] for name in names if name in result}
-        self._answers.put(answer, lambda: self._count(-1))
+        self._answers.put(answer, lambda: self._let_go(entry.id))
