@@ -1,7 +1,7 @@
 """Two hosts that are real to the kernel, and the link between them, which can be slow, lossy and cut.
 
-Each host is a network namespace with a TUN device of its own. This process carries IP packets from one device to
-the other, each after a delay, some never: so both ends speak the kernel's own TCP, also where it has no netem.
+Each host is a network namespace with a TUN device of its own. This process carries IP packets from one to
+the other, each after a delay, some never: so both ends speak the kernel's own TCP, also without its netem.
 """
 
 from __future__ import annotations

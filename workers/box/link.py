@@ -76,8 +76,8 @@ class Link:
     def take(self, task: str, most: int) -> list[dict[str, Any]]:
         """Up to `most` items of a task; waits for them, and may bring none. Raises Over.
 
-        Where an answer is lost, the gateway takes items to be here that are not: a new hello makes it give out
-        anew all that is in hand, also what is here already.
+        Where an answer is lost, the gateway takes items to be here that are not: a new hello makes it give
+        out anew all that is in hand, also what is here already.
         """
         pause = FIRST_PAUSE
         while not self.life.over():
