@@ -17,11 +17,10 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 _TUNSETIFF = 0x400454CA
 _IFF_TUN, _IFF_NO_PI = 0x0001, 0x1000
@@ -62,18 +61,19 @@ class Host:
         pinned = [] if self.core is None else ["taskset", "--cpu-list", str(self.core)]
         return ["ip", "netns", "exec", self.name, *pinned, *command]
 
-    def start(
-        self, command: Sequence[str], environment: Mapping[str, str], log: IO[bytes], cwd: Path
-    ) -> subprocess.Popen[bytes]:
-        """Start a program on this host."""
-        return subprocess.Popen(
-            self.command(*command),
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd=cwd,
-        )
+    @contextmanager
+    def here(self) -> Iterator[None]:
+        """This thread is on the host, and so is all that it starts, until the end of the block."""
+        cores = os.sched_getaffinity(0)
+        with open("/proc/thread-self/ns/net") as before:
+            _enter(f"/var/run/netns/{self.name}")
+            if self.core is not None:
+                os.sched_setaffinity(0, {self.core})
+            try:
+                yield
+            finally:
+                os.sched_setaffinity(0, cores)
+                _enter(before.fileno())
 
 
 @dataclass(slots=True)
@@ -159,17 +159,26 @@ def _open_tun() -> int:
     return descriptor
 
 
-def _in_namespace(name: str, action: object) -> int:
+def _enter(namespace: str | int) -> None:
+    """Put this thread into a network namespace, by its file or a descriptor of that."""
+    descriptor = namespace if isinstance(namespace, int) else os.open(namespace, os.O_RDONLY)
+    try:
+        if _LIBC.setns(descriptor, _CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), "a network namespace cannot be entered")
+    finally:
+        if descriptor != namespace:
+            os.close(descriptor)
+
+
+def _in_namespace(name: str, action: Callable[[], int]) -> int:
     """What `action` returns in a thread that is in the namespace: a thread's namespace is its own."""
     found: list[int] = []
     errors: list[BaseException] = []
 
     def act() -> None:
         try:
-            with open(f"/var/run/netns/{name}") as file:
-                if _LIBC.setns(file.fileno(), _CLONE_NEWNET):
-                    raise OSError(ctypes.get_errno(), "setns")
-            found.append(action())  # type: ignore[operator]
+            _enter(f"/var/run/netns/{name}")
+            found.append(action())
         except BaseException as error:
             errors.append(error)
 
