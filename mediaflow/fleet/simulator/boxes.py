@@ -34,10 +34,10 @@ class Boxes:
     def step(self, now: float, seconds: float) -> None:
         """Let all boxes do what they did in the `seconds` before `now`."""
         self._account.advance(now)
-        known = {box.contract: box for box in ledger.boxes(self._db)}
+        known = {box.label: box for box in ledger.boxes(self._db)}
         for rented in list(self._account.boxes.values()):
             if rented.ended is None and rented.running:
-                self._live(rented, known.get(rented.contract), now, seconds)
+                self._live(rented, known.get(rented.label), now, seconds)
 
     def _live(self, rented: Rented, box: ledger.Box | None, now: float, seconds: float) -> None:
         ran, self._ran[rented.contract] = self._ran.get(rented.contract, 0.0), rented.ran
@@ -48,12 +48,14 @@ class Boxes:
         if box is None or box.lease < now or box.state in ("ending", "ended"):
             self._end_itself(rented, now)
             return
+        if box.contract not in (None, rented.contract):
+            return  # the second box of an order carried out twice
         said: dict[str, Any] = {"seen": now} | ({} if box.hello else {"hello": now})
-        if box.state == "loading":
+        if box.state in ("intended", "loading"):
             said["state"] = "working"
         ready = rented.machine.warming
         worked = min(seconds, rented.ran - max(ran, ready))
-        if worked > 0 and box.state in ("loading", "working"):
+        if worked > 0 and box.state in ("intended", "loading", "working"):
             said |= self._serve(rented, box, now, worked)
         ledger.update(self._db, box.label, **said)
 

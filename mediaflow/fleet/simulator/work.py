@@ -28,13 +28,13 @@ class Run:
     unprepared: float
     left: dict[str, float]
     ready: dict[str, float]
+    total: dict[str, float]  # of each task, all its units
     finished: float | None = None
-    # How much of each task this run has, and how much of it a unit of `prepare` makes ready.
-    total: dict[str, float] = field(default_factory=dict)
 
-    def items(self, task: str, units: float) -> float:
-        """Files for so many units of a task."""
-        return units / self.total[task] * self.arrival.items(task) if self.total.get(task) else 0.0
+    def items(self, stage: str, units: float) -> float:
+        """Files for so many units of a stage."""
+        total = self.arrival.units(stage)
+        return units / total * self.arrival.items(stage) if total else 0.0
 
 
 @dataclass(slots=True)
@@ -130,6 +130,6 @@ class Work:
             else:
                 run.ready[stage] -= units
                 run.left[stage] -= units
-                done.items[stage] = done.items.get(stage, 0) + run.items(stage, units)
                 done.units[number, stage] = done.units.get((number, stage), 0) + units
+            done.items[stage] = done.items.get(stage, 0) + run.items(stage, units)
         return used
