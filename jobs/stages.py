@@ -29,7 +29,7 @@ from mediaflow.errors import FindingError, MediaflowError, ModelError
 from mediaflow.index.snapshot import follow
 from mediaflow.media import cache
 from mediaflow.models.identity import embed_text_model, task_model
-from mediaflow.queues.jobs import STORE, NewJob, enqueue
+from mediaflow.queues.jobs import ANALYSE, STORE, NewJob, enqueue
 from mediaflow.queues.lineage import child_id
 from mediaflow.queues.overview import served_queues
 from mediaflow.queues.recovery import live_jobs
@@ -144,6 +144,9 @@ def analyse(bench: Bench, run: int, task: str, model: str, items: list[Item]) ->
         with closing(bench.work(items)) as results:
             for index, result in results:
                 finished.add(index)
+                if "home" in result:
+                    _send_home(bench, run, task, model, items[index])
+                    continue
                 result, size = bounded(result)
                 open_.append(_named(items[index]) | result)
                 length += size
@@ -160,6 +163,13 @@ def analyse(bench: Bench, run: int, task: str, model: str, items: list[Item]) ->
     if open_:
         _hand_over(bench, run, task, model, open_)
     return left() if len(finished) < len(items) else None
+
+
+def _send_home(bench: Bench, run: int, task: str, model: str, item: Item) -> None:
+    """Enqueue an item again, in a job that no box may have."""
+    id = child_id(bench.job, task, at_home=True)
+    job = NewJob(id, ANALYSE, (run, task, model, [item]), f"analyse(run {run}, {task}, {model}): at home")
+    bench.patiently(lambda: enqueue(bench.connection, task, [job]))
 
 
 def _named(item: Item) -> Result:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from mediaflow.fleet.settings import load_fleet
 from mediaflow.settings import load_settings
 from tests.installation import Installation
 
@@ -53,8 +54,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder.mkdir()
     monkeypatch.setenv("MEDIAFLOW_HOME", str(folder))
     load_settings.cache_clear()
+    load_fleet.cache_clear()
     yield folder
     load_settings.cache_clear()
+    load_fleet.cache_clear()
 
 
 @pytest.fixture(scope="session")

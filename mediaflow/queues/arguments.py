@@ -66,6 +66,7 @@ class Result(Form):
     reason: Reason | None = None
     permanent: bool | None = None
     blameless: bool = False
+    box: Name | None = None
 
     @model_validator(mode="after")
     def _says_whether_to_try_again(self) -> Result:
