@@ -52,7 +52,7 @@ class Account:
 
     def advance(self, now: float) -> None:
         """Let everything happen that happens until `now`."""
-        for box in self._open():
+        for box in self.open:
             while box.settled < now:
                 until = min(now, box.next_change(), self._next_hour(box.settled))
                 self._credit -= box.settle(until)
@@ -67,7 +67,7 @@ class Account:
         self._now = max(self._now, now)
         self._blocked = self.faults.lasts("credit", now, self.prices.start)
         if self._credit <= 0 or self._blocked:
-            for box in self._open():
+            for box in self.open:
                 if box.intended == "running":
                     box.stop()
 
@@ -79,7 +79,7 @@ class Account:
     def search(self, now: float) -> list[Ask]:
         """What can be rented now."""
         self.advance(now)
-        mine = {box.machine.id for box in self._open()}
+        mine = {box.machine.id for box in self.open}
         return [ask for ask in self.prices.asks(now) if ask.machine.id not in mine]
 
     def order(self, now: float, request: Request) -> Rented:
@@ -104,7 +104,7 @@ class Account:
         self.advance(now)
         if self.faults.strikes("empty"):
             return []
-        boxes = self._open()
+        boxes = self.open
         if self.faults.strikes("stale"):
             return [box for box in boxes if box.ordered < now - STALENESS]
         return boxes
@@ -187,7 +187,9 @@ class Account:
         after = self.faults.strikes_soon(fault)
         return SOON / self.haste if after == 0 else after
 
-    def _open(self) -> list[Rented]:
+    @property
+    def open(self) -> list[Rented]:
+        """The boxes that have not ended."""
         return [box for box in self.boxes.values() if box.ended is None]
 
     def _next_hour(self, now: float) -> float:

@@ -42,8 +42,9 @@ REGIONS = ("Germany, DE", "Sweden, SE", "Poland, PL", "France, FR", "Texas, US",
 BASE_RATES = {"embed": 40.0, "ocr": 6.0, "nsfw": 60.0, "pose": 8.0, "transcribe": 1.2}
 GAIN = {"embed": 0.6, "ocr": 0.7, "nsfw": 0.5, "pose": 0.6, "transcribe": 0.9}
 IMAGE_GB = 6.0
-MODELS_GB = 1.2
-ON_DISK_SECONDS = 25.0  # processes start, models go from disk to GPU
+MODELS_GB = 2.0
+ON_DISK_SECONDS = 45.0  # processes start, models go from disk to GPU
+HUB_MBPS = 400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class Machine:
     @property
     def warming(self) -> float:
         """Seconds from `running` to the first item: the models come over its network, and onto the GPU."""
-        return ON_DISK_SECONDS + MODELS_GB * 8000 / min(self.down_mbps, 900)
+        return ON_DISK_SECONDS + MODELS_GB * 8000 / min(self.down_mbps, HUB_MBPS)
 
 
 def machines(seed: int, count: int = 64) -> list[Machine]:

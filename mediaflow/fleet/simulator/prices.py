@@ -103,6 +103,12 @@ class Prices:
         price = usual * course.price(step)
         return round(price, 4), round(price * course.bid(step), 4)
 
+    def is_free(self, machine: Machine, begin: float, end: float) -> bool:
+        """Whether a machine is offered at any time of a stretch."""
+        elapsed = max(0.0, begin - self.start)
+        period, until = self._courses[machine.id].period(elapsed)
+        return period % 2 == 0 or until < end - self.start
+
     def asks(self, now: float) -> Iterator[Ask]:
         """All offers at a time, in the order of the machines."""
         for machine in self.machines:
