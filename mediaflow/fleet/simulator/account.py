@@ -11,6 +11,8 @@ from mediaflow.fleet.simulator.prices import HOUR, Ask, Prices
 from mediaflow.fleet.simulator.rented import Fate, Rented
 
 FIRST_CONTRACT = 7_000_001
+# Loading takes between these times what the network would allow.
+FASTEST_LOAD, SLOWEST_LOAD = 0.9, 1.3
 SOON = 90.0  # seconds of running after which a forced fault happens to a box
 
 
@@ -167,7 +169,7 @@ class Account:
             storage=ask.storage(request.disk_gb),
             interruptible=request.bid is not None,
             ordered=now,
-            runs_at=now + ask.machine.pulling * self._random.uniform(0.9, 1.3) / self.haste,
+            runs_at=now + ask.machine.pulling * self._random.uniform(FASTEST_LOAD, SLOWEST_LOAD) / self.haste,
             fate=Fate(
                 stuck=faults.strikes("stuck"),
                 exits=self._soon("exited"),

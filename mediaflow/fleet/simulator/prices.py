@@ -15,9 +15,9 @@ from random import Random
 from mediaflow.fleet.simulator.machines import Machine, machines
 
 HOUR = 3600.0
-REVERSION = 0.06  # of the distance to the usual price, an hour
-STEP = 0.035  # standard deviation of a step of the logarithm
-DAY_CYCLE = 0.06  # dearer in the evening of Europe by this part, cheaper in its night
+REVERSION = 0.04  # of the distance to the usual price, an hour
+STEP = 0.02  # standard deviation of a step of the logarithm: a tenth in a day
+DAY_CYCLE = 0.04  # dearer in the evening of Europe by this part, cheaper in its morning
 FREE_HOURS = 14.0
 RENTED_HOURS = 9.0
 LONGEST_RENT = 90 * 24 * HOUR
