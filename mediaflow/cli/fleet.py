@@ -115,9 +115,7 @@ def down(json: Json = False) -> None:
         print_json({"hold": "down", "left": [box.label for box in left]})
     for box in left:
         what = "could not be ended" if box.contract else "may have been ordered: the answer was lost"
-        note(
-            f"{box.label}: {what} (contract {box.contract or 'unknown'}). mediaflow fleet doctor looks again."
-        )
+        note(f"{box.label}: {what} (contract {box.contract or 'unknown'}). See mediaflow fleet doctor.")
     if left:
         raise typer.Exit(3)
     note("No box is left, and none is rented until `mediaflow fleet resume`.")

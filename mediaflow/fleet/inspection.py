@@ -87,7 +87,7 @@ def _reach(visit: Examination, fleet: FleetSettings, url: str) -> None:
         visit.problem(
             "gateway",
             f"{url} cannot be reached from here ({error.strerror or error})",
-            "Is the port open, and does the router lead it here? Some networks do not lead a machine to itself.",
+            "Is the port open, and led to this machine? Some routers do not lead a machine back to itself.",
         )
 
 
@@ -104,8 +104,8 @@ def _boxes(visit: Examination, fleet: FleetSettings, market: Market) -> None:
             hours = max(0.0, time.time() - instance.started) / 3600
             visit.problem(
                 "boxes",
-                f"contract {instance.contract} ({instance.gpu}, {instance.state}) costs {instance.price:.3f} $ "
-                f"an hour, {leak.cost:.3f} $ in {hours:.1f} h so far: {leak.why}",
+                f"contract {instance.contract} ({instance.gpu}, {instance.state}) costs "
+                f"{instance.price:.3f} $ an hour, {leak.cost:.3f} $ in {hours:.1f} h so far: {leak.why}",
                 "A controller ends it; without one: mediaflow fleet down",
             )
         visit.ok("boxes", "none is rented that nobody wants")

@@ -185,8 +185,6 @@ def _must_be_alone(lock: Lock) -> None:
 def _say_left(left: list[Box], say: Say) -> None:
     for box in left:
         what = "could not be ended" if box.contract is not None else "may have been ordered"
-        say(
-            f"fleet: box {box.label} {what}; it ends itself when its lease is over. mediaflow fleet doctor looks."
-        )
+        say(f"fleet: box {box.label} {what}; it ends itself when its lease is over (mediaflow fleet doctor)")
     if not left:
         say("fleet: no box is left")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from mediaflow.fleet import ledger
@@ -85,6 +85,10 @@ def _fallback(db: sqlite3.Connection, pid: int | None) -> str:
             return "This machine does the work by itself."
         case "waits":
             resumes = ledger.fact(db, "resumes")
-            until = datetime.fromtimestamp(float(resumes)).strftime("%H:%M") if resumes else "a set time"
+            until = (
+                datetime.fromtimestamp(float(resumes), UTC).astimezone().strftime("%H:%M")
+                if resumes
+                else "a set time"
+            )
             return f"Work waits for boxes until {until}; then this machine does it."
     return ""

@@ -1,4 +1,4 @@
-"""Vast.ai as a market, through its unmodified SDK (`vastai`); its errors become ours, and none holds the key."""
+"""Vast.ai as a market, through its unmodified SDK (`vastai`). Its errors become ours; none holds the key."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Vast:
             from vastai import VastAI
         except ImportError:
             raise ConfigError(
-                "The SDK of Vast.ai is not installed: scripts/setup --fleet, or pip install 'mediaflow[fleet]'."
+                "Vast.ai's SDK is not installed: scripts/setup --fleet, or pip install 'mediaflow[fleet]'."
             ) from None
         self._fleet = fleet
         self._key = key

@@ -1,4 +1,4 @@
-"""What the lists of Vast.ai say, as offers, boxes and charges; a row that lacks something is a MarketError."""
+"""What Vast.ai's lists say, as offers, boxes and charges. A row that lacks something is a MarketError."""
 
 from __future__ import annotations
 
