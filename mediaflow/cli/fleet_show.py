@@ -39,7 +39,7 @@ def print_plan(plan: dict[str, Any]) -> None:
         _say("No offer fits the settings.")
         return
     print()
-    columns = ["offer", "GPU", "where", "$/h", "speed", "reliable", "start", "work", "$/1,000 files"]
+    columns = ["offer", "GPU", "in", "$/h", "speed", "reliable", "minutes", "$/1,000 files"]
     rows = [
         [
             readable(str(each["offer"])),
@@ -48,16 +48,15 @@ def print_plan(plan: dict[str, Any]) -> None:
             f"{each['price']:.3f}",
             f"{'' if each['measured'] else '~'}{each['speedup']:.0f}x",
             f"{each['reliability'] * 100:.1f} %",
-            f"{each['start_seconds'] / 60:.0f} min",
-            f"{each['work_seconds'] / 60:.0f} min",
+            f"{each['start_seconds'] / 60:.0f} + {each['work_seconds'] / 60:.0f}",
             f"{each['per_1000']:.4f}",
         ]
         for each in plan["offers"]
     ]
-    print_table(columns, rows, right=["$/h", "speed", "reliable", "start", "work", "$/1,000 files"])
+    print_table(columns, rows, right=columns[3:])
     print()
     items = ", ".join(f"{task} {count:,}" for task, count in plan["compared"].items())
-    _say(f"Compared for: {items}. Speed beside this machine; ~ is a guess, until it is measured.")
+    _say(f"Compared for: {items}. Minutes to start and to work. Speed beside this machine; ~ is a guess.")
 
 
 def print_fleet(state: dict[str, Any]) -> None:
@@ -81,11 +80,6 @@ def print_fleet(state: dict[str, Any]) -> None:
             if box["trouble"]:
                 _say(f"{box['box']}: {readable(box['trouble'])}")
         print()
-    print_fleet_lines(state)
-
-
-def print_fleet_lines(state: dict[str, Any]) -> None:
-    """The fleet in a few lines, as `mediaflow status` has them."""
     pid = f"controller pid {state['controller']}" if state["controller"] else "no controller"
     count = len(state["boxes"])
     boxes = "1 box" if count == 1 else f"{count} boxes"

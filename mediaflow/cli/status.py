@@ -33,6 +33,11 @@ def print_status(state: dict[str, Any]) -> None:
         print()
         print_runs(state["runs"][:5])
     print()
+    if "fleet" in state:
+        from mediaflow.cli.fleet_show import print_fleet
+
+        print_fleet(state["fleet"])
+        print()
     for trouble in state["trouble"]:
         print(f"Waiting: {readable(trouble)}")
     if not state["runs"]:
