@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from mediaflow.fleet import ledger
 from mediaflow.fleet.ledger import Box
 from mediaflow.fleet.speeds import Speeds
-from mediaflow.fleet.spending import DAY, Spending, day_start, own_estimate, spending
+from mediaflow.fleet.spending import DAY, START_GB, Spending, day_start, own_estimate, spending
 
 DAYS = 31
 
@@ -71,11 +71,11 @@ def costs(db: sqlite3.Connection, catalog: sqlite3.Connection | None, now: float
 
 
 def estimate(box: Box, now: float) -> float:
-    """What a box has cost by its prices: the disk from the order on, the rest while it ran, traffic."""
+    """What a box has cost by its prices: the disk from the order on, the rest while it ran, traffic with that of its start."""
     end = box.ended or now
     ran = max(0.0, end - box.running) if box.running else 0.0
     waited = max(0.0, end - box.intended - ran)
-    return (ran * box.price + waited * box.storage) / 3600 + box.bytes / 1e9 * box.traffic
+    return (ran * box.price + waited * box.storage) / 3600 + (box.bytes / 1e9 + START_GB) * box.traffic
 
 
 def _by_task(
