@@ -71,7 +71,7 @@ def costs(db: sqlite3.Connection, catalog: sqlite3.Connection | None, now: float
 
 
 def estimate(box: Box, now: float) -> float:
-    """What a box has cost by its prices: the disk from the order on, the rest while it ran, traffic with that of its start."""
+    """What a box has cost by its prices: its disk, then all of it, and its traffic."""
     end = box.ended or now
     ran = max(0.0, end - box.running) if box.running else 0.0
     waited = max(0.0, end - box.intended - ran)

@@ -17,6 +17,7 @@ from mediaflow.fleet.controller import Controller, label_prefix
 from mediaflow.fleet.key import api_key
 from mediaflow.fleet.ledger import Box
 from mediaflow.fleet.market import Market, MarketError
+from mediaflow.fleet.measuring import measure_here
 from mediaflow.fleet.settings import FleetSettings
 from mediaflow.fleet.vast import Vast
 from mediaflow.ops.lock import Lock, holder
@@ -25,6 +26,7 @@ LOCK = "fleet"
 # Between two ticks: while all goes its way, while a box begins or ends, and while all boxes are ended.
 TICK_SECONDS, BUSY_SECONDS, ENDING_SECONDS = 10.0, 3.0, 1.2
 LOOK_SECONDS = 0.5
+MEASURE_SECONDS = 300.0
 # So long ending all boxes may take when the controller is told to stop; by `fleet down`.
 STOP_SECONDS, DOWN_SECONDS = 40.0, 180.0
 
@@ -42,6 +44,7 @@ class Running:
         self._controller = Controller(self.market, self.db, fleet, environment=births(fleet))
         self._backlog = Backlog()
         self._said = ""
+        self._measured = float("-inf")
 
     def run(self, stop: Event, *, until_empty: bool = False) -> None:
         """Tick until told to stop, or with `until_empty` until no box is left."""
@@ -56,16 +59,12 @@ class Running:
                     return
             stop.wait(LOOK_SECONDS)
 
-    def end_all(self, reason: str, seconds: float) -> list[Box]:
+    def end_all(self, seconds: float) -> list[Box]:
         """End all boxes, and wait till the market lists none of them; those that are left after `seconds`."""
         deadline = time.monotonic() + seconds
-        for box in self.open():
-            self.db.execute(
-                "UPDATE boxes SET state = 'ending', reason = ? WHERE label = ? AND state != 'ended'",
-                (reason, box.label),
-            )
+        self._controller.hold = "down"
         while True:
-            self.tick(Backlog())  # nothing waits: nothing is ordered
+            self.tick(Backlog())
             # One that was ordered without an answer is waited for by the next controller.
             ended = not any(box.contract is not None for box in self.open())
             if (ended and self._is_unlisted()) or time.monotonic() > deadline:
@@ -113,6 +112,9 @@ class Running:
         try:
             with closing(open_catalog()) as catalog:
                 self._backlog = read_backlog(catalog, self._fleet)
+                if time.monotonic() - self._measured > MEASURE_SECONDS:
+                    self._measured = time.monotonic()
+                    measure_here(catalog, self.db, time.time())
         except (MediaflowError, sqlite3.Error) as error:
             self._say(f"fleet: the catalog cannot be read ({error}); going on with what was known")
         return self._backlog
@@ -130,7 +132,7 @@ def run(fleet: FleetSettings, say: Say, stop: Event) -> list[Box]:
         try:
             running.run(stop)
         finally:
-            left = running.end_all("the controller was told to stop", STOP_SECONDS)
+            left = running.end_all(STOP_SECONDS)
         _say_left(left, say)
         return left
 
@@ -153,7 +155,7 @@ def down(fleet: FleetSettings, say: Say) -> list[Box]:
     with closing(ledger.open_ledger()) as db, Lock(LOCK) as lock:
         hold(db, "down")
         if lock.taken:
-            return Running(fleet, say).end_all("asked for: mediaflow fleet down", DOWN_SECONDS)
+            return Running(fleet, say).end_all(DOWN_SECONDS)
         deadline = time.monotonic() + DOWN_SECONDS
         while (left := ledger.boxes(db)) and time.monotonic() < deadline:
             if holder(LOCK) is None:

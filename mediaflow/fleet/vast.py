@@ -44,6 +44,8 @@ class Vast:
 
     def __init__(self, fleet: FleetSettings, key: str) -> None:
         """Raises ConfigError where the SDK is not installed."""
+        # At its usual level it tells of calls on standard error.
+        os.environ.setdefault("VAST_LOG_LEVEL", "error")
         try:
             from vastai import VastAI
         except ImportError:
@@ -232,7 +234,7 @@ class Vast:
             return OrderUncertain(f"Vast.ai answered an order with an error ({status}: {said}).", contract)
         if "no_such_ask" in f"{code} {said}" or status == 410:
             return OfferGone(f"The offer is gone ({said}).")
-        if "credit" in f"{code} {said}".lower():
+        if status == 402 or "credit" in f"{code} {said}".lower():
             return NoCredit(f"Vast.ai rents nothing for want of credit ({said}).")
         found = self._read_error(kind, error)
         return Refused(f"Vast.ai refuses an order ({status}: {said}).") if isinstance(found, _Gone) else found
