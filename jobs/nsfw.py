@@ -15,6 +15,7 @@ from jobs.pictures import open_picture
 from jobs.schema import Placed, Score
 from jobs.task import Finding, Task, register
 from mediaflow.media.rendition import Picture, Rendition
+from mediaflow.models.device import at_once
 from mediaflow.models.encoders.session import open_session
 from mediaflow.models.store import model_folder
 from mediaflow.queues.arguments import Form
@@ -79,7 +80,7 @@ class Nsfw(Task):
         """One finding for each rendition; the pictures of all of them share the runs of the model."""
         scores: list[list[tuple[float, Picture]]] = [[] for _ in batch]
         queue = ((index, picture) for index, rendition in enumerate(batch) for picture in rendition.pictures)
-        for chunk in _chunks(queue, PICTURES_PER_RUN):
+        for chunk in _chunks(queue, at_once(self.settings, PICTURES_PER_RUN)):
             images = np.stack([prepare(open_picture(batch[index], picture)) for index, picture in chunk])
             for (index, picture), score in zip(chunk, self.score(images), strict=True):
                 scores[index].append((float(score), picture))

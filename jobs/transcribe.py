@@ -16,6 +16,7 @@ from jobs.whisper import Heard, Whisper
 from mediaflow.media.rendition import Rendition
 from mediaflow.media.subtitles import Word, phrases, text_of
 from mediaflow.media.voice import Window, windows
+from mediaflow.models.device import at_once
 from mediaflow.models.store import model_folder
 from mediaflow.queues.arguments import Form
 
@@ -46,7 +47,7 @@ class TranscribeData(Form):
 
 @register
 class Transcribe(Task):
-    """Whisper base by CTranslate2 (Radford et al. 2022, MIT); windows of several recordings share a batch."""
+    """Whisper by CTranslate2 (Radford et al. 2022, MIT); windows of several recordings share a batch."""
 
     name = "transcribe"
     needs = "audio"
@@ -65,7 +66,7 @@ class Transcribe(Task):
         from faster_whisper.vad import get_vad_model
 
         task = self.settings.tasks[self.name]
-        self._whisper = Whisper(model_folder(task.model), self.settings.device, task.threads)
+        self._whisper = Whisper(model_folder(task.model), self.settings, task.threads)
         get_vad_model()
 
     def analyse(self, batch: Sequence[Rendition]) -> list[Finding]:
@@ -73,8 +74,9 @@ class Transcribe(Task):
         votes: list[Votes] = [defaultdict(float) for _ in batch]
         said: list[list[Word]] = [[] for _ in batch]
         queue = _queue(batch)
-        while turn := sorted(islice(queue, ROUND * BATCH), key=lambda each: each[1].seconds):
-            chunks = [turn[at : at + BATCH] for at in range(0, len(turn), BATCH)]
+        size = at_once(self.settings, BATCH, on_gpu=2)
+        while turn := sorted(islice(queue, ROUND * size), key=lambda each: each[1].seconds):
+            chunks = [turn[at : at + size] for at in range(0, len(turn), size)]
             heard = [(chunk, self._whisper.hear([window for _, window in chunk])) for chunk in chunks]
             for chunk, group in heard:
                 for (index, window), languages in zip(chunk, group.languages, strict=True):

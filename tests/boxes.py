@@ -1,155 +1,151 @@
-"""Boxes of tests: real stages, server and catalog; what boxes and this machine find is played."""
+"""Boxes as tests play them: entered in the ledger, and a client that speaks to the real gateway."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
-import sqlite3
+import secrets
+import signal
+import ssl
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
+import httpx2
 import numpy as np
-from redis import Redis
-from rq.job import Job
 
-from jobs import stages
-from mediaflow.catalog import locations, provenance, runs
-from mediaflow.catalog.database import transaction
-from mediaflow.catalog.locations import Candidate
 from mediaflow.fleet import ledger
-from mediaflow.queues.jobs import ANALYSE, PREPARE, queue
-from mediaflow.queues.lineage import is_at_home, new_id
-from mediaflow.settings import all_queues
+from mediaflow.service.certificate import SERVER_NAME, gateway_certificate
+from tests.conftest import free_port
+from tests.installation import ROOT, until
 
-Item = dict[str, Any]
-Result = dict[str, Any]
+COLUMNS: dict[str, Any] = {
+    "state": "loading", "machine": 1, "host": 1, "gpu": "RTX 4090", "region": "DE", "price": 0.4,
+    "storage": 0.01, "traffic": 0.0,
+}  # fmt: skip
 
 
-def rented(label: str, host: int = 1) -> None:
-    """Write a working box into the fleet's ledger."""
-    columns = {
-        "label": label,
-        "state": "working",
-        "token": label,
-        "machine": host,
-        "host": host,
-        "gpu": "RTX 4090",
-        "region": "DE",
-        "price": 0.4,
-        "storage": 0.01,
-        "traffic": 0.01,
-        "intended": time.time(),
-        "lease": time.time() + 600,
-        "expires": time.time() + 6000,
+def enter_box(label: str, **columns: Any) -> str:
+    """Write a box into the ledger as the controller does; its token."""
+    token, now = secrets.token_urlsafe(32), time.time()
+    known = {"label": label, "token": hashlib.sha256(token.encode()).hexdigest(), "intended": now}
+    known |= {"lease": now + 600, "expires": now + 3600}
+    with closing(ledger.open_ledger()) as db:
+        ledger.insert(db, COLUMNS | known | columns)
+    return token
+
+
+def change_box(label: str, **columns: Any) -> None:
+    """Change a box in the ledger as the controller does."""
+    with closing(ledger.open_ledger()) as db:
+        ledger.update(db, label, **columns)
+
+
+def box_of(label: str) -> ledger.Box:
+    """What the ledger has of a box."""
+    with closing(ledger.open_ledger()) as db:
+        found = ledger.box(db, label)
+    assert found is not None
+    return found
+
+
+class Client:
+    """A box, as far as the gateway can tell: it believes the gateway's certificate and no other."""
+
+    def __init__(self, port: int, token: str) -> None:
+        tls = ssl.create_default_context(cadata=gateway_certificate().pem())
+        self.http = httpx2.Client(
+            base_url=f"https://127.0.0.1:{port}",
+            verify=tls,
+            headers={"authorization": f"Bearer {token}"},
+            timeout=60,
+            trust_env=False,
+        )
+
+    def ask(self, method: str, path: str, **options: Any) -> httpx2.Response:
+        """Send a request; whatever comes is the answer."""
+        return self.http.request(method, path, extensions={"sni_hostname": SERVER_NAME}, **options)
+
+    def post(self, what: str, **body: Any) -> dict[str, Any]:
+        """A request of the protocol, which must go well."""
+        answer = self.ask("POST", f"/box/{what}", json=body)
+        assert answer.status_code == 200, (what, answer.status_code, answer.text)
+        return dict(answer.json())
+
+    def hello(self, well: bool = True, **hardware: Any) -> dict[str, Any]:
+        return self.post(
+            "hello", hardware=hardware, checks=[{"name": "gpu", "ok": well, "said": "seen"}], well=well
+        )
+
+    def take(self, task: str = "look", most: int = 100) -> list[dict[str, Any]]:
+        """The items that it gets; waits until there are some."""
+        return list(until(lambda: self.post("take", task=task, most=most)["items"], "the box gets items"))
+
+    def answer(self, *results: dict[str, Any]) -> int:
+        """Send results; how many were accepted."""
+        return int(self.post("results", results=list(results))["accepted"])
+
+
+def finding(id: str, **changes: Any) -> dict[str, Any]:
+    """What an honest box says of an item of the colours' tasks."""
+    vector = {
+        "space": "colours",
+        "ordinal": 0,
+        "page": None,
+        "time": None,
+        "value": vector_of([0.6, 0.8, 0.0]),
     }
-    with closing(ledger.open_ledger()) as fleet:
-        ledger.insert(fleet, columns)
+    return {"id": id, "data": {"colour": "grey"}, "vectors": [vector], "seconds": 0.1} | changes
 
 
-def base64_of(values: Sequence[float], dimension: int) -> str:
-    """A vector of unit length that begins with these values, as it is on its way."""
-    vector = np.zeros(dimension, dtype=np.float32)
-    vector[: len(values)] = values
-    return base64.b64encode((vector / np.linalg.norm(vector)).astype("<f2").tobytes()).decode()
+def vector_of(values: Any) -> str:
+    """A vector's values as they are sent."""
+    return base64.b64encode(np.asarray(values, dtype="<f2").tobytes()).decode()
 
 
-class PlayedBench:
-    """What a stage needs of a worker, whose child or box is a function from an item to a result."""
+class GatewayProcess:
+    """A real gateway process on this home's queue."""
 
-    def __init__(self, client: Redis, job: str, play: Callable[[Item], Result | None]) -> None:
-        self.connection, self.job, self._play = client, job, play
+    def __init__(self, home: Path, port: int) -> None:
+        self.port, self.log = port, home.parent / f"gateway-{port}.log"
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "workers.gateway", str(os.getpid())],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT,
+                env=os.environ | {"MEDIAFLOW_FLEET__GATEWAY__PORT": str(port)},
+            )  # fmt: skip
+        until(self._listens, "the gateway listens")
 
-    def work(self, items: Sequence[Item]) -> Generator[tuple[int, Result], None, None]:
-        for index, item in enumerate(items):
-            result = self._play(item)
-            if result is None:  # the worker is to stop, or the box is gone
-                return
-            yield index, result
+    def client(self, token: str) -> Client:
+        return Client(self.port, token)
 
-    def wait(self, seconds: float) -> bool:
-        return False
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send it a signal and wait for its end; its exit status."""
+        self.process.send_signal(number)
+        return self.process.wait(60)
 
-    def keep(self, arguments: Sequence[Any]) -> None: ...
+    def memory_mb(self) -> float:
+        """What it holds in memory now."""
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
-    def patiently(self, action: Callable[[], Any]) -> Any:
-        return action()
+    def _listens(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text()
+        return "listens on" in self.log.read_text()
 
 
-@dataclass(slots=True)
-class Household:
-    """Runs the jobs that wait: those that may leave by boxes, in turn, all else here.
-
-    `here` says what this machine finds of an item, `boxes` what boxes do, by label. `left` remembers what
-    each of them was given.
-    """
-
-    db: sqlite3.Connection
-    client: Redis
-    here: Callable[[str, Item], Result]
-    boxes: dict[str, Callable[[str, Item], Result | None]]
-    left: dict[str, list[Item]] = field(default_factory=dict)
-    turns: int = 0
-
-    def submit(self, paths: Sequence[bytes], tasks: list[str], library: str = "default") -> None:
-        """Have files prepared, each in a job of its own."""
-        with transaction(self.db):
-            run = runs.begin(self.db, library, tuple(paths), tasks)
-        for path in paths:
-            job = new_id(run, "prepare")
-            with transaction(self.db):
-                file = Candidate(*os.path.split(path), 10, 1, None)
-                ids = locations.enqueue(self.db, library, run, job, [file])
-            stages.prepare(
-                PlayedBench(self.client, job, lambda item: self.here("prepare", item)), run, ids, tasks
-            )
-
-    def waiting(self) -> list[Job]:
-        """The jobs that wait in any queue."""
-        return [job for name in all_queues() for job in queue(name, self.client).get_jobs()]
-
-    def run(self, job: Job, *, twice: bool = False) -> None:
-        """Do one job; `twice`: it stays in its queue, as when the worker died at the very end."""
-        left = self._stage(job)
-        if not twice:
-            queue(job.origin, self.client).remove(job.id)
-            job.delete()
-        if left is not None and not twice:
-            job.args = list(left)
-            queue(job.origin, self.client).enqueue_job(job)
-
-    def run_all(self) -> None:
-        """Do what waits until nothing does."""
-        while waiting := self.waiting():
-            self.run(next((job for job in waiting if job.origin == "index"), waiting[0]))
-
-    def _stage(self, job: Job) -> list[Any] | None:
-        if job.func_name == PREPARE:
-            return stages.prepare(self._at_home(job, "prepare"), *job.args)
-        if job.func_name == ANALYSE:
-            if is_at_home(job.id) or not self._working():
-                return stages.analyse(self._at_home(job, job.origin), *job.args)
-            return stages.analyse(self._at_box(job), *job.args)
-        stages.store(self._at_home(job, "index"), *job.args)
-        return None
-
-    def _working(self) -> list[str]:
-        """The boxes that are still wanted: the credential of a liar is dead."""
-        return [label for label in self.boxes if not provenance.is_distrusted(self.db, label)]
-
-    def _at_home(self, job: Job, name: str) -> PlayedBench:
-        return PlayedBench(self.client, job.id, lambda item: self.here(name, item))
-
-    def _at_box(self, job: Job) -> PlayedBench:
-        self.turns += 1
-        working = self._working()
-        label = working[self.turns % len(working)]
-
-        def play(item: Item) -> Result | None:
-            self.left.setdefault(label, []).append(item)
-            result = self.boxes[label](job.origin, item)
-            return None if result is None else result | {"box": label}
-
-        return PlayedBench(self.client, job.id, play)
+@contextmanager
+def gateway_process(home: Path) -> Iterator[GatewayProcess]:
+    """A gateway that is gone afterwards, whatever the test did."""
+    running = GatewayProcess(home, free_port())
+    try:
+        yield running
+    finally:
+        if running.process.poll() is None:
+            running.process.kill()
+            running.process.wait()

@@ -78,6 +78,7 @@ class Installation:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.process: subprocess.Popen[bytes] | None = None
+        self.queues = {"prepare", "look", "index"}
 
     def up(self, *arguments: str) -> None:
         """Start `mediaflow up` and wait until all workers are there."""
@@ -162,5 +163,5 @@ class Installation:
         assert self.process is not None
         assert not self.process.poll(), (self.home.parent / "up.log").read_text()
         with suppress(MediaflowError, RedisError), closing(connect()) as client:
-            return {"prepare", "look", "index"} <= served_queues(client)
+            return self.queues <= served_queues(client)
         return False

@@ -25,7 +25,7 @@ from mediaflow.ops.heal import Healer
 from mediaflow.queues import connection
 from mediaflow.queues.lineage import is_at_home
 from mediaflow.settings import load_settings
-from tests.boxes import Household, Item, Result, base64_of, rented
+from tests.household import Household, Item, Result, base64_of, rented
 from tests.test_stages import image
 
 OCR, TEXT, IMAGES = task_model("ocr"), embed_text_model("ocr"), task_model("embed")
@@ -408,7 +408,7 @@ def test_an_answer_about_old_text_is_not_stored_as_one_about_the_new(
     work.want(db, asset, "embed", TEXT, "new-job")
     before = db.execute("SELECT COUNT(*) FROM vectors").fetchone()[0]
     from jobs import stages
-    from tests.boxes import PlayedBench
+    from tests.household import PlayedBench
 
     late = vector(text_space(load_settings()), "old text") | {
         "asset": asset_of(PATHS[0]),

@@ -1,4 +1,4 @@
-"""What a worker gives to the stage it runs: its child, its connection, and patience."""
+"""What a worker gives to the stage it runs: somebody who does the work, its connection, and patience."""
 
 from __future__ import annotations
 
@@ -26,34 +26,25 @@ LONGEST_PAUSE = 15.0
 T = TypeVar("T")
 
 
-class WorkerBench:
-    """What a stage needs of the worker that runs it (see `jobs.bench.Bench`).
+class WarmBench:
+    """What a stage needs of the worker that runs it (see `jobs.bench.Bench`), all but who does the work.
 
     `tick` is called about twice a second while the stage waits, `stopping` says that the worker is to
     stop, `trouble` hears what the worker waits for, and an empty text when it waits no more, `left` what
     arguments the rest of the job has.
     """
 
-    def __init__(self, queue: str, connection: Redis) -> None:
-        settings = load_settings()
-        limits = settings.tasks.get(queue, settings.prepare)
-        threads = settings.tasks[queue].threads if queue in settings.tasks else 1
+    def __init__(self, connection: Redis) -> None:
         self.connection = connection
         self.job = ""
         self.tick: Callable[[], None] = lambda: None
         self.stopping: Callable[[], bool] = lambda: False
         self.trouble: Callable[[str], None] = lambda _: None
         self.left: Callable[[Sequence[Any]], None] = lambda _: None
-        self.watch = Watch(
-            queue,
-            Limits(limits.seconds, limits.memory_mb),
-            threads,
-            lambda: self.tick(),
-            lambda: self.stopping(),
-        )
 
     def work(self, items: Sequence[Item]) -> Results:
-        return self.watch.work(items)
+        """Results by index as they come; ends early when the worker is to stop."""
+        raise NotImplementedError
 
     def wait(self, seconds: float) -> bool:
         until = time.monotonic() + seconds
@@ -82,3 +73,23 @@ class WorkerBench:
             if waited:
                 self.trouble("")
             return result
+
+
+class WorkerBench(WarmBench):
+    """The bench of a worker whose child does the work."""
+
+    def __init__(self, queue: str, connection: Redis) -> None:
+        super().__init__(connection)
+        settings = load_settings()
+        limits = settings.tasks.get(queue, settings.prepare)
+        threads = settings.tasks[queue].threads if queue in settings.tasks else 1
+        self.watch = Watch(
+            queue,
+            Limits(limits.seconds, limits.memory_mb),
+            threads,
+            lambda: self.tick(),
+            lambda: self.stopping(),
+        )
+
+    def work(self, items: Sequence[Item]) -> Results:
+        return self.watch.work(items)

@@ -12,7 +12,6 @@ import logging
 import os
 import socket
 import time
-import uuid
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -35,8 +34,9 @@ from mediaflow.catalog.database import transaction
 from mediaflow.catalog.failures import give_up
 from mediaflow.errors import MediaflowError
 from mediaflow.queues.jobs import ANALYSE, PREPARE, STORE, AllowedJob, AllowedQueue
+from mediaflow.queues.recovery import new_life
 from mediaflow.queues.sweep import sweep
-from workers.bench import AWAY, WorkerBench
+from workers.bench import AWAY, WarmBench
 
 log = logging.getLogger("mediaflow.worker")
 
@@ -53,22 +53,23 @@ class NoDeathPenalty(BaseDeathPenalty):
 
 
 class WarmWorker(SimpleWorker):
-    """An RQ worker for one queue whose jobs' items go through a child process.
+    """An RQ worker for one queue whose jobs' items go to whom its bench has for them: a child process, a box.
 
-    It ends when it is told to (`told`), or when RQ gives up because of its connection: then another
-    takes over the bench.
+    `seat` tells those apart that share a process and a queue. It ends when it is told to (`told`), or when
+    RQ gives up because of its connection: then another takes over the bench.
     """
 
     death_penalty_class = NoDeathPenalty
     queue_class = AllowedQueue
     max_connection_wait_time = 5.0
 
-    def __init__(self, queue: str, bench: WorkerBench) -> None:
+    def __init__(self, queue: str, bench: WarmBench, seat: str = "") -> None:
+        place = f"{queue}.{socket.gethostname()}.{os.getpid()}.{seat}"
         super().__init__(
             [queue],
-            name=f"{queue}.{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex[:6]}",
+            name=new_life(place),
             connection=bench.connection,
-            job_class=AllowedJob,
+            job_class=self._job_class(bench),
             serializer=JSONSerializer,
             job_monitoring_interval=HEARTBEAT_SECONDS,
             worker_ttl=30,
@@ -79,13 +80,25 @@ class WarmWorker(SimpleWorker):
         self._running: tuple[Job, Execution] | None = None
         self._last_beat = 0.0
         self._bench = bench
-        bench.tick, bench.stopping = self._tick, lambda: self.told
+        bench.tick, bench.stopping = self._tick, self.is_told
         bench.trouble, bench.left = self._show_trouble, self._keep
-        AllowedJob.functions = {
+
+    def _job_class(self, bench: WarmBench) -> type[AllowedJob]:
+        """Jobs that run the stages at this worker's bench: a process may have several workers."""
+        stages_here: dict[str, Stage] = {
             PREPARE: partial(_run, stages.prepare, bench),
             ANALYSE: partial(_run, stages.analyse, bench),
             STORE: partial(_run, stages.store, bench),
         }
+
+        class JobHere(AllowedJob):
+            functions = stages_here
+
+        return JobHere
+
+    def is_told(self) -> bool:
+        """Whether it is to end."""
+        return self.told
 
     def perform_job(self, job: Job, queue: Queue, execution: Execution) -> bool:
         self._running, self._bench.job, self._last_beat = (job, execution), job.id, time.monotonic()
@@ -158,7 +171,7 @@ class WarmWorker(SimpleWorker):
             self.connection.hset(self.key, "trouble", trouble)
 
 
-def _run(stage: Stage, bench: WorkerBench, *arguments: Any) -> Sequence[Any] | None:
+def _run(stage: Stage, bench: WarmBench, *arguments: Any) -> Sequence[Any] | None:
     """Run a stage, again and again while something that it needs is away: all of it may happen twice."""
     try:
         return bench.patiently(lambda: stage(bench, *arguments))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import time
+import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -25,6 +25,8 @@ from mediaflow.queues.sweep import sweep
 MOST_DEATHS = 3
 # So long a living worker may have between taking a job and starting it.
 TAKING_SECONDS = 5.0
+# Characters at the end of a worker's name by which its lives differ.
+LIFE = 6
 
 
 def live_jobs(connection: Redis, names: Iterable[str]) -> Live:
@@ -94,15 +96,23 @@ class Reclaimer:
                     yield job
 
 
+def new_life(place: str) -> str:
+    """A fresh name for the worker of a place, QUEUE.HOST.PID.SEAT; the seat is empty where a process has one.
+
+    A worker that loses its connection begins anew under another name of the same place.
+    """
+    return f"{place}{uuid.uuid4().hex[:LIFE]}"
+
+
 def _has_worker(job: Job, alive: set[str]) -> bool:
     """Whether the worker that took a job lives: the queue lists it, or forgot it and it runs here."""
     name = job.worker_name or ""
     _, _, place = name.partition(".")
-    host, _, rest = place.rpartition(".")[0].rpartition(".")
-    if name in alive or host != socket.gethostname() or not rest.isdigit():
+    host, _, pid = place.rpartition(".")[0].rpartition(".")
+    if name in alive or host != socket.gethostname() or not pid.isdigit():
         return name in alive
-    # The same process under another name has lost its connection and begun anew.
-    return runs(int(rest)) and not any(place.rpartition(".")[0] in other for other in alive)
+    # The same place under another name has lost its connection and begun anew.
+    return runs(int(pid)) and not any(name[:-LIFE] == other[:-LIFE] for other in alive)
 
 
 def reclaim(connection: Redis, names: Iterable[str]) -> Reclaimed:
@@ -140,9 +150,9 @@ def lives(worker: BaseWorker) -> bool:
     return runs(worker.pid)
 
 
-def bury_predecessors(connection: Redis) -> None:
-    """Strike off the workers that this process was before it lost its connection."""
+def bury_predecessors(connection: Redis, name: str) -> None:
+    """Strike off the workers that the one of this name was before it lost its connection."""
     sweep(connection, ())
     for worker in Worker.all(connection=connection):
-        if worker.hostname == socket.gethostname() and worker.pid == os.getpid():
+        if worker.name[:-LIFE] == name[:-LIFE]:
             worker.register_death()

@@ -1,0 +1,137 @@
+"""What a box answers: forms of its requests, and which of its findings may go on to be stored."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Annotated, Any
+
+from pydantic import Field
+from pydantic_core import from_json, to_json
+
+from jobs.schema import check_finding
+from jobs.task import find_task
+from mediaflow.errors import FindingError
+from mediaflow.media.rendition import Rendition
+from mediaflow.queues.arguments import Form
+from workers.gateway.desk import Piece
+
+# Bytes of an answer to one item: so many, and for each picture, each second of sound, each letter of text.
+FOR_ITEM, FOR_PICTURE, FOR_SECOND, FOR_LETTER = 65_536, 65_536, 2048, 64
+# Bytes of any request that brings results, and how many values its JSON may hold: each takes some 100 bytes.
+MOST_BYTES = 32_000_000
+MOST_VALUES = 2_000_000
+# Bytes of all other requests.
+MOST_OF_REQUEST = 65_536
+MOST_OF_TEXT = 500
+
+Name = Annotated[str, Field(min_length=1, max_length=100)]
+Text = Annotated[str, Field(max_length=5000)]
+
+
+class Check(Form):
+    """Something that the box looked at before it began."""
+
+    name: Name
+    ok: bool
+    said: Text = ""
+
+
+class Hello(Form):
+    """A box has started. `well`: it can work."""
+
+    hardware: Annotated[dict[Name, Any], Field(max_length=50)]
+    checks: Annotated[list[Check], Field(max_length=50)]
+    well: bool
+
+
+class Take(Form):
+    """It wants items of a task."""
+
+    task: Name
+    most: Annotated[int, Field(ge=1, le=1000)]
+    # Its name for this request: sent again, because the answer was lost, it brings the same items.
+    turn: Annotated[str, Field(max_length=100)] = ""
+
+
+class Busy(Form):
+    """What it did of a task, as it says; believed by nobody."""
+
+    items: Annotated[float, Field(ge=0)]
+    seconds: Annotated[float, Field(ge=0)]
+
+
+class Beat(Form):
+    """It lives."""
+
+    busy: Annotated[dict[Name, Busy], Field(max_length=50, default_factory=dict)]
+    log: Annotated[str, Field(max_length=MOST_OF_REQUEST)] = ""
+
+
+class Answer(Form):
+    """The result of one item: a finding, or why there is none. What a finding is worth is looked at later."""
+
+    id: Annotated[str, Field(max_length=100)]
+    data: Any = None
+    vectors: Any = None
+    seconds: Any = None
+    reason: Annotated[str, Field(max_length=20_000)] | None = None
+
+
+class Results(Form):
+    """Some results."""
+
+    results: Annotated[list[Answer], Field(max_length=1000)]
+
+
+def read_json(body: bytes) -> Any:
+    """A request's JSON. Raises ValueError where it is none, nested too deep, or of too many values."""
+    # Counted before it is read: a byte of "[],[],…" would become a hundred.
+    if body.count(b",") + body.count(b"[") + body.count(b"{") > MOST_VALUES:
+        raise ValueError("too many values")
+    return from_json(body, allow_inf_nan=False)
+
+
+def allowance(item: dict[str, Any], rendition: Rendition | None) -> int:
+    """How many bytes the answer to an item may have; `rendition` where it is about one."""
+    if rendition is None:
+        return FOR_ITEM + FOR_LETTER * sum(len(text) + 100 for text in item.get("texts") or ())
+    seconds = rendition.media.get("seconds")
+    long = float(seconds) if isinstance(seconds, int | float) and rendition.audio else 0.0
+    return min(FOR_ITEM + FOR_PICTURE * len(rendition.pictures) + round(FOR_SECOND * long), MOST_BYTES)
+
+
+def result_of(piece: Piece, answer: Answer, box: str) -> dict[str, Any]:
+    """What the stage gets for an answer: the finding alone, or {"home": why it is to be done here}."""
+    if answer.reason is not None:
+        return {"home": f"box {box}: {shown(answer.reason)}"}
+    finding = {"data": answer.data, "vectors": answer.vectors, "seconds": answer.seconds}
+    named = {key: piece.item[key] for key in ("asset", "source") if piece.item.get(key) is not None}
+    try:
+        if (size := len(to_json(finding))) > piece.allowance:
+            raise FindingError(f"What was found takes {size:,} bytes; {piece.allowance:,} are allowed.")
+        values = check_finding(find_task(piece.task), piece.model, named | finding)
+        wanted = piece.item.get("texts")
+        if wanted is not None and len(values) != len(wanted):
+            raise FindingError(f"There are {len(values)} vectors of {len(wanted)} texts.")
+    except FindingError as error:
+        return {"home": f"box {box}: {shown(str(error))}"}
+    return finding | {"box": box}
+
+
+def shown(text: str) -> str:
+    """A text of a box as it may be shown to a person: short, on one line, printable."""
+    plain = "".join(letter if letter.isprintable() else " " for letter in text[: 2 * MOST_OF_TEXT])
+    return " ".join(unicodedata.normalize("NFC", plain).split())[:MOST_OF_TEXT]
+
+
+def plain(value: Any, depth: int = 4) -> Any:
+    """What a box says of itself, cut to what may be kept and shown: few, short, printable, not deep."""
+    if isinstance(value, bool | int | float) or value is None:
+        return value if not isinstance(value, int) or abs(value) < 2**53 else None
+    if isinstance(value, str):
+        return shown(value)
+    if depth and isinstance(value, list):
+        return [plain(each, depth - 1) for each in value[:20]]
+    if depth and isinstance(value, dict):
+        return {shown(str(key)): plain(each, depth - 1) for key, each in list(value.items())[:50]}
+    return None

@@ -1,0 +1,252 @@
+"""The desk of one box: the items that wait for it, those in its hands, and its answers."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from threading import Condition, RLock
+from typing import Any
+
+Item = dict[str, Any]
+Result = dict[str, Any]
+
+# Bytes of answers that may be on their way from one box: it gets no items whose answers may come to more.
+MOST_ON_THE_WAY = 64_000_000
+# So often a rendition may be fetched for one item: a link may be cut, but no box makes us send for ever.
+MOST_FETCHES = 6
+
+
+@dataclass(slots=True)
+class Piece:
+    """One item on the desk. `allowance` is how many bytes its answer may have, once the box has it."""
+
+    id: str
+    task: str
+    model: str
+    item: Item
+    batch: Batch
+    index: int
+    allowance: int = 0
+    given: float | None = None
+    fetched: int = 0
+
+
+class Batch:
+    """The items of one job: who put them there waits here for the answers. Close it when done with."""
+
+    def __init__(self, desk: Desk, lock: Any) -> None:
+        self.outstanding = 0
+        self._desk = desk
+        self._changed = Condition(lock)
+        self._answers: list[tuple[int, Result]] = []
+
+    def wait(self, seconds: float) -> list[tuple[int, Result]]:
+        """The answers (index, result) that are there within `seconds`; none when the time is over."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._answers or not self.outstanding, seconds)
+            answers, self._answers = self._answers, []
+        return answers
+
+    def over(self) -> bool:
+        """Whether no more answers will come: all were taken, or the desk gives back what is left."""
+        with self._changed:
+            return not self._answers and not self.outstanding
+
+    def close(self) -> None:
+        """Take from the desk what was not answered."""
+        self._desk.withdraw(self)
+
+    def lose(self, items: int, *answers: tuple[int, Result]) -> None:
+        """So many items are not on the desk any more, for which these are the answers."""
+        with self._changed:
+            self.outstanding -= items
+            self._answers += answers
+            self._changed.notify_all()
+
+
+@dataclass(slots=True)
+class Spent:
+    """What a box did of a task since this was last asked: items, and the seconds of the box they took."""
+
+    items: int = 0
+    seconds: float = 0.0
+
+
+class Desk:
+    """What passes between the stand-ins of one box and its requests; any thread may call its methods.
+
+    It is `open` (takes items and gives them), or not: then waiting items are given back, and those in the
+    box's hands can still be answered; or `closed`: then all are given back.
+    """
+
+    def __init__(self, label: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self.label = label
+        self._lock = RLock()
+        self.open = True
+        self.closed = False
+        self.heard = clock()
+        self._clock = clock
+        self._waiting: dict[str, deque[Piece]] = {}
+        self._in_hand: dict[str, Piece] = {}
+        self._turns: dict[str, tuple[str, list[Piece]]] = {}
+        # Items a second of each task, as far as they are known.
+        self.rates: dict[str, float] = {}
+        self._spent: dict[str, Spent] = {}
+        self._spent_until = clock()
+
+    # --- the side of the stand-ins ---
+
+    def put(self, task: str, model: str, items: Sequence[Item]) -> Batch:
+        """Lay down the items of a job; none where the desk is not open."""
+        batch = Batch(self, self._lock)
+        with self._lock:
+            if self.open:
+                batch.outstanding = len(items)
+                pieces = [
+                    Piece(secrets.token_hex(12), task, model, item, batch, index)
+                    for index, item in enumerate(items)
+                ]
+                self._waiting.setdefault(task, deque()).extend(pieces)
+        return batch
+
+    def withdraw(self, batch: Batch) -> None:
+        """Take back what is left of a batch; a later answer is to nothing."""
+        with self._lock:
+            self._count_time()
+            for task, pieces in self._waiting.items():
+                self._waiting[task] = deque(piece for piece in pieces if piece.batch is not batch)
+            self._in_hand = {id: piece for id, piece in self._in_hand.items() if piece.batch is not batch}
+            batch.lose(batch.outstanding)
+
+    def drain(self) -> None:
+        """Give back what waits; what is in the box's hands may still be answered."""
+        with self._lock:
+            self.open = False
+            for pieces in self._waiting.values():
+                for piece in pieces:
+                    piece.batch.lose(1)
+            self._waiting.clear()
+
+    def close(self) -> None:
+        """Give everything back."""
+        with self._lock:
+            self._count_time()
+            self.drain()
+            self.closed = True
+            for piece in self._in_hand.values():
+                piece.batch.lose(1)
+            self._in_hand.clear()
+
+    # --- the side of the box ---
+
+    def begin_anew(self) -> None:
+        """The box has started again: what was in its hands waits again."""
+        with self._lock:
+            self._count_time()
+            for piece in reversed(self._in_hand.values()):
+                piece.given = None
+                self._waiting.setdefault(piece.task, deque()).appendleft(piece)
+            self._in_hand.clear()
+
+    def waiting(self, task: str, most: int) -> list[Piece]:
+        """The next items of a task, which stay where they are till they are given."""
+        with self._lock:
+            return list(self._waiting.get(task, ()))[:most]
+
+    def give(self, piece: Piece, allowance: int) -> bool:
+        """Put an item into the box's hands; False where it is gone, or too much would be on its way."""
+        with self._lock:
+            pieces = self._waiting.get(piece.task, deque())
+            on_the_way = sum(each.allowance for each in self._in_hand.values())
+            if piece not in pieces or (self._in_hand and on_the_way + allowance > MOST_ON_THE_WAY):
+                return False
+            self._count_time()
+            pieces.remove(piece)
+            piece.allowance, piece.given = allowance, self._clock()
+            self._in_hand[piece.id] = piece
+            return True
+
+    def given_in(self, task: str, turn: str) -> list[Piece]:
+        """What was given in this turn and is not answered: the box asks again where the answer was lost."""
+        with self._lock:
+            known, pieces = self._turns.get(task, ("", []))
+            return [piece for piece in pieces if piece.id in self._in_hand] if turn == known else []
+
+    def remember_turn(self, task: str, turn: str, given: list[Piece]) -> None:
+        """Keep what was given in a turn until the next one."""
+        with self._lock:
+            self._turns[task] = (turn, given)
+
+    def in_hand(self, id: str) -> Piece | None:
+        """The item of this id, if it is in the box's hands."""
+        return self._in_hand.get(id)
+
+    def fetches(self, asset: str, task: str) -> bool:
+        """Whether the box may fetch the rendition of an asset for a task now; counts that it does."""
+        with self._lock:
+            mine = [p for p in self._in_hand.values() if p.item["asset"] == asset and p.task == task]
+            for piece in mine:
+                piece.fetched += 1
+            return any(piece.fetched <= MOST_FETCHES for piece in mine)
+
+    def answer(self, id: str, result: Result) -> bool:
+        """An item's result, from the box or in its place; False where nothing of this id is here."""
+        with self._lock:
+            self._count_time()
+            piece = self._in_hand.pop(id, None)
+            if piece is None:
+                return False
+            if "home" not in result:
+                self._spent.setdefault(piece.task, Spent()).items += 1
+            piece.batch.lose(1, (piece.index, result))
+            return True
+
+    def refuse(self, piece: Piece, reason: str) -> None:
+        """Send an item home before the box has it."""
+        with self._lock:
+            pieces = self._waiting.get(piece.task, deque())
+            if piece in pieces:
+                pieces.remove(piece)
+                piece.batch.lose(1, (piece.index, {"home": reason}))
+
+    def send_home_late(self, task: str, seconds: float) -> int:
+        """Send home the items of a task that are in the box's hands for longer; how many."""
+        before = self._clock() - seconds
+        with self._lock:
+            late = [p for p in self._in_hand.values() if p.task == task and (p.given or 0) < before]
+            for piece in late:
+                self.answer(piece.id, {"home": f"box {self.label} did not answer it in {seconds:g} s"})
+        return len(late)
+
+    # --- what it looks like ---
+
+    def counts(self) -> tuple[int, int]:
+        """How many items wait, and how many are in the box's hands."""
+        with self._lock:
+            return sum(map(len, self._waiting.values())), len(self._in_hand)
+
+    def allowance(self) -> int:
+        """How many bytes the answers may have that are on their way."""
+        with self._lock:
+            return sum(piece.allowance for piece in self._in_hand.values())
+
+    def spent(self) -> dict[str, Spent]:
+        """What the box did since this was last asked, by task: the time with several at hand is shared."""
+        with self._lock:
+            self._count_time()
+            spent, self._spent = self._spent, {}
+            for task, each in spent.items():
+                if each.items and each.seconds:
+                    before = self.rates.get(task, each.items / each.seconds)
+                    self.rates[task] = (before + each.items / each.seconds) / 2
+            return spent
+
+    def _count_time(self) -> None:
+        now = self._clock()
+        tasks = {piece.task for piece in self._in_hand.values()}
+        for task in tasks:
+            self._spent.setdefault(task, Spent()).seconds += (now - self._spent_until) / len(tasks)
+        self._spent_until = now
