@@ -191,14 +191,14 @@ def _half(name: str) -> Iterator[None]:
     module = importlib.import_module(find_task(name).__module__)
     kept = module.open_session
 
-    def open_rounded(path: Path, *arguments: Any) -> Any:
+    def open_rounded(path: Path, *arguments: Any, **named: Any) -> Any:
         model = onnx.load(path)
         for weight in model.graph.initializer:
             values = numpy_helper.to_array(weight)
             if values.dtype == np.float32:
                 rounded = values.astype(np.float16).astype(np.float32)
                 weight.CopyFrom(numpy_helper.from_array(rounded, weight.name))
-        return kept(model.SerializeToString(), *arguments)
+        return kept(model.SerializeToString(), *arguments, **named)
 
     vars(module)["open_session"] = open_rounded
     _tasks.clear()

@@ -17,7 +17,7 @@ from mediaflow.catalog.database import connect
 from mediaflow.fleet.settings import load_fleet
 from mediaflow.ops.heal import Healer
 from mediaflow.queues import connection
-from tests.boxes import Household, Item, Result, rented
+from tests.household import Household, Item, Result, rented
 from tests.test_distrust import PATHS, TASKS, all_is_true, lies_about, settle, truth
 
 pytestmark = pytest.mark.slow
