@@ -409,7 +409,7 @@ def test_an_answer_about_old_text_is_not_stored_as_one_about_the_new(
     [asset] = db.execute("SELECT id FROM assets").fetchone()
     work.forget_text(db, asset, "ocr")
     work.want(db, asset, "embed", TEXT, "new-job")
-    before = db.execute("SELECT COUNT(*) FROM vectors").fetchone()[0]
+    before = {row[0] for row in db.execute("SELECT value FROM vectors")}
     from jobs import stages
     from tests.household import PlayedBench
 
@@ -419,8 +419,9 @@ def test_an_answer_about_old_text_is_not_stored_as_one_about_the_new(
         "box": "good",
     }
     stages.store(PlayedBench(client, "old-job--store-1", lambda _: None), 1, "embed", TEXT, [late])
-    assert db.execute("SELECT COUNT(*) FROM vectors").fetchone()[0] == before
-    assert db.execute("SELECT state FROM work WHERE model = ?", (TEXT,)).fetchone()[0] == "wanted"
+    assert {row[0] for row in db.execute("SELECT value FROM vectors")} == before
+    row = db.execute("SELECT state, job FROM work WHERE model = ?", (TEXT,)).fetchone()
+    assert tuple(row) == ("wanted", "new-job")
 
 
 # --- the catalog and the fleet's ledger -------------------------------------------------------
