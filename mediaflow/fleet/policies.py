@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mediaflow.fleet.backlog import HOUR, Backlog
-from mediaflow.fleet.cost import TAIL_SECONDS, Estimate, Scale, estimates, guessed_start, seconds_here
+from mediaflow.fleet.cost import Estimate, Scale, estimates, guessed_start, seconds_here
 from mediaflow.fleet.ledger import Box
 from mediaflow.fleet.market import Offer
 from mediaflow.fleet.settings import FleetSettings
 from mediaflow.fleet.speeds import HERE, Speeds
 
-# This machine would be late when its work, longer by a part and some seconds, does not fit into the time left ...
+# This machine would be late when its work, longer by a part and some seconds, does not fit in the time ...
 LATE, LATE_SLACK = 1.03, 300.0
 # ... and is in time again when it fits, longer by this: then boxes go.
 IN_TIME, IN_TIME_SLACK = 1.06, 600.0
@@ -53,7 +53,7 @@ class Situation:
         return max(0.0, deadline - max(self.now, self.resumes))
 
     def lacking(self, deadline: float, margin: float, slack: float) -> float:
-        """Seconds of this machine's work, longer by a part and a slack, that do not fit in before a deadline."""
+        """Seconds of this machine's work, longer by a part and a slack, that do not fit before a deadline."""
         items = self.backlog.until(deadline)
         tasks = self.speeds.seconds(HERE, items)
         whole = seconds_here(items, self.backlog.unprepared(deadline), self.speeds)
@@ -156,7 +156,7 @@ def idle(situation: Situation) -> list[str]:
 def _plan(
     situation: Situation, lacking: Mapping[float, float]
 ) -> tuple[Sequence[Estimate], Estimate | None, int]:
-    """Offers for what this machine cannot do in time, the cheapest first; the best of them, and how many such.
+    """Offers for what this machine cannot do in time, the cheapest first; the best of them, and how many.
 
     Several cheap boxes may cost less than the one that is fast enough.
     """
@@ -199,7 +199,7 @@ def _suffices(
     more: Sequence[Estimate] = (),
     later: float = 0.0,
 ) -> bool:
-    """Whether the boxes, and `more` ordered `later` seconds from now, do what is lacking before each deadline."""
+    """Whether the boxes, and `more` ordered `later` seconds from now, do what is lacking in time."""
     for deadline, seconds in lacking.items():
         items = situation.backlog.until(deadline)
         due = max(deadline, situation.now + LATE_SECONDS)
