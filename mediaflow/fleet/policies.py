@@ -99,7 +99,7 @@ def by_deadline(situation: Situation) -> Desire:
     if plan is None:
         return Desire("More is needed, and no offer fits.", release=idle(situation))
     late = f"This machine alone would be {_hours(max(lacking.values()))} late"
-    if not situation.boxes:
+    if not situation.boxes and not _is_due(situation, lacking):
         then = _plan(situation, lacking, _replacement(situation))
         if then is not None and _is_early(situation, lacking, plan, then):
             there_is = f"there is time to order {_boxes(len(plan.boxes)).lower()} yet"
@@ -245,6 +245,12 @@ def _suffices(
         if done < seconds * spare:
             return False
     return True
+
+
+def _is_due(situation: Situation, lacking: Mapping[float, float]) -> bool:
+    """Whether something that this machine will not do in time is due so soon that waiting is no choice."""
+    soon = situation.now + _replacement(situation)
+    return any(seconds > 0 and deadline <= soon for deadline, seconds in lacking.items())
 
 
 def _replacement(situation: Situation) -> float:
