@@ -188,11 +188,8 @@ async def take(gateway: Gateway, request: Request, box: Box) -> Response:
     given: list[Piece] = []
     while not given and gateway.order(box) == "work" and not gateway.ending:
         desk = gateway.boxes.desk(box)
-        if desk is not None and wish.turn and (given := desk.given_in(wish.task, wish.turn)):
-            break
         if desk is not None and not gateway.congested and (pieces := desk.waiting(wish.task, wish.most)):
             given = await run_in_threadpool(_give, desk, pieces)
-            desk.remember_turn(wish.task, wish.turn, given)
         if given or asyncio.get_running_loop().time() > until or await request.is_disconnected():
             break
         await asyncio.sleep(LOOK_SECONDS)
@@ -229,7 +226,9 @@ def _give(desk: Desk, pieces: list[Piece]) -> list[Piece]:
             rendition = None if of_text else Rendition.load(rendition_folder(asset))
             if rendition is None and not of_text:
                 desk.refuse(piece, "its rendition is not there any more")
-            elif desk.give(piece, answers.allowance(piece.item, rendition)):
+                continue
+            parts = len(rendition.pictures if rendition else piece.item["texts"])
+            if desk.give(piece, answers.allowance(piece.item, rendition), parts):
                 given.append(piece)
     return given
 
