@@ -14,23 +14,27 @@ import os
 import sqlite3
 import time
 from contextlib import closing
+from functools import partial
 from threading import Thread
 from typing import Any
 
 from redis import Redis
 
 from jobs.bench import Bench, Item, Result
+from jobs.checking import check
 from jobs.schema import bounded, bounded_prepared, check_finding
 from jobs.task import find_task
-from jobs.wanted import Wanted, models_of
-from mediaflow.catalog import assets, findings, locations, passages, work
+from jobs.wanted import Wanted, analysis, models_of
+from mediaflow.catalog import assets, findings, locations, passages, provenance, work
 from mediaflow.catalog.database import connect, savepoint, transaction
 from mediaflow.errors import FindingError, MediaflowError, ModelError
+from mediaflow.fleet import distrust, ledger
+from mediaflow.fleet.settings import load_fleet
 from mediaflow.index.snapshot import follow
 from mediaflow.media import cache
 from mediaflow.models.identity import embed_text_model, task_model
-from mediaflow.queues.jobs import ANALYSE, STORE, NewJob, enqueue
-from mediaflow.queues.lineage import child_id
+from mediaflow.queues.jobs import STORE, NewJob, enqueue
+from mediaflow.queues.lineage import ancestors, child_id
 from mediaflow.queues.overview import served_queues
 from mediaflow.queues.recovery import live_jobs
 from mediaflow.settings import load_settings
@@ -130,9 +134,14 @@ BROKEN = (FindingError, LookupError, TypeError, ValueError, AttributeError, sqli
 
 
 def analyse(bench: Bench, run: int, task: str, model: str, items: list[Item]) -> list[Any] | None:
-    """Analyse the items with the task's model and hand the findings to `store`."""
+    """Analyse the items with the task's model and hand the findings to `store`.
+
+    What a box cannot do, or may not have after all (a result {"home": reason}), goes back into the queue, in
+    a job that stays here.
+    """
     finished: set[int] = set()
     open_: list[Result] = []
+    at_home: list[Item] = []
     length, since = 0, time.monotonic()
 
     def left() -> list[Any]:
@@ -145,47 +154,47 @@ def analyse(bench: Bench, run: int, task: str, model: str, items: list[Item]) ->
             for index, result in results:
                 finished.add(index)
                 if "home" in result:
-                    _send_home(bench, run, task, model, items[index])
-                    continue
-                result, size = bounded(result)
-                open_.append(_named(items[index]) | result)
-                length += size
+                    log.info("%s of %s is done here: %s.", task, items[index]["asset"], result["home"])
+                    at_home.append(items[index])
+                else:
+                    result, size = bounded(result)
+                    open_.append(_about(items[index], result))
+                    length += size
                 enough = len(open_) >= STORE_MOST or length > STORE_LENGTH
                 if enough or time.monotonic() - since > STORE_SECONDS:
-                    _hand_over(bench, run, task, model, open_)
-                    open_, length, since = [], 0, time.monotonic()
+                    _hand_over(bench, run, task, model, open_, at_home)
+                    open_, at_home, length, since = [], [], 0, time.monotonic()
                     bench.keep(left())
     except ModelError as error:
         for index, item in enumerate(items):
             if index not in finished:
                 finished.add(index)
-                open_.append(_named(item) | {"reason": str(error), "permanent": False, "blameless": True})
-    if open_:
-        _hand_over(bench, run, task, model, open_)
+                refusal = {"reason": str(error), "permanent": False, "blameless": True}
+                open_.append(_about(item, refusal))
+    _hand_over(bench, run, task, model, open_, at_home)
     return left() if len(finished) < len(items) else None
 
 
-def _send_home(bench: Bench, run: int, task: str, model: str, item: Item) -> None:
-    """Enqueue an item again, in a job that no box may have."""
-    id = child_id(bench.job, task, at_home=True)
-    job = NewJob(id, ANALYSE, (run, task, model, [item]), f"analyse(run {run}, {task}, {model}): at home")
-    bench.patiently(lambda: enqueue(bench.connection, task, [job]))
+def _about(item: Item, result: Result) -> Result:
+    """A result with what it is about, which the item says and nobody else."""
+    said = {key: value for key, value in result.items() if key not in ("asset", "source")}
+    return {key: item[key] for key in ("asset", "source") if key in item} | said
 
 
-def _named(item: Item) -> Result:
-    """The part of an item that says what a result is about."""
-    return {key: item[key] for key in ("asset", "source") if key in item}
-
-
-def _hand_over(bench: Bench, run: int, task: str, model: str, results: list[Result]) -> None:
-    job = NewJob(
-        child_id(bench.job, "store"),
-        STORE,
-        (run, task, model, results),
-        f"store(run {run}, {task}, {model}): {len(results)} findings from {results[0]['asset'][:12]}",
-    )
-    # Here: analysing all of it again would take longer than waiting does.
-    bench.patiently(lambda: enqueue(bench.connection, "index", [job]))
+def _hand_over(
+    bench: Bench, run: int, task: str, model: str, results: list[Result], at_home: list[Item]
+) -> None:
+    jobs = []
+    if results:
+        what = f"{len(results)} findings from {results[0]['asset'][:12]}"
+        description = f"store(run {run}, {task}, {model}): {what}"
+        store = NewJob(child_id(bench.job, "store"), STORE, (run, task, model, results), description)
+        jobs.append(("index", store))
+    if at_home:
+        jobs.append((task, analysis(child_id(bench.job, task, at_home=True), run, task, model, at_home)))
+    for queue, job in jobs:
+        # Here: analysing all of it again would take longer than waiting does.
+        bench.patiently(partial(enqueue, bench.connection, queue, [job]))
 
 
 # --- store ------------------------------------------------------------------------------------
@@ -197,22 +206,10 @@ def store(bench: Bench, run: int, task: str, model: str, results: list[Result]) 
     with closing(connect()) as db:
         with transaction(db):
             for result in results:
-                asset = assets.by_hash(db, result["asset"])
-                if asset is None or not work.was_asked(db, asset["id"], task, model):
-                    log.info("Nobody wants %s (%s) of %s (any more).", task, model, result["asset"])
-                    continue
-                if result.get("reason") is not None:
-                    work.fail(db, asset["id"], task, model, *_why(result))
-                    continue
-                try:
-                    with savepoint(db):
-                        _keep(db, asset["id"], task, model, result)
-                        _want_text(db, asset["id"], result, task, wanted)
-                except BROKEN as error:
-                    work.fail(db, asset["id"], task, model, _refusal(task, error), True)
-                else:
-                    work.finish(db, asset["id"], task, model)
+                _store(db, task, model, result, wanted)
         wanted.enqueue_all()
+        distrust.tell(db)
+    _measure(task, results)
     # Beside the heartbeats: a large index takes minutes.
     building = Thread(target=_follow)
     building.start()
@@ -220,6 +217,66 @@ def store(bench: Bench, run: int, task: str, model: str, results: list[Result]) 
         building.join(0.5)
         if building.is_alive() and not bench.wait(0.2):
             building.join()
+
+
+def _store(db: sqlite3.Connection, task: str, model: str, result: Result, wanted: Wanted) -> None:
+    asset = assets.by_hash(db, result["asset"])
+    if asset is None or not work.was_asked(db, asset["id"], task, model):
+        log.info("Nobody wants %s (%s) of %s (any more).", task, model, result["asset"])
+        return
+    id, box = asset["id"], result.get("box")
+    checked = provenance.box_of(db, id, task, model)
+    if (box or checked) and not _is_awaited(db, id, task, model, box, wanted.job):
+        log.info("Somebody else does %s (%s) of %s.", task, model, result["asset"])
+        return
+    if result.get("reason") is not None:
+        if checked:
+            provenance.count_check(db, checked, task, "failed")
+        work.fail(db, id, task, model, *_why(result))
+        return
+    try:
+        with savepoint(db):
+            _keep(db, id, task, model, result, checked)
+            _want_text(db, id, result, task, wanted)
+    except BROKEN as error:
+        if box is None:
+            work.fail(db, id, task, model, _refusal(task, error), True)
+        else:
+            distrust.differed(db, box, task, _refusal(task, error), gross=False)
+            work.reopen(db, id, task, model)
+            wanted.want(db, id, task, model, _item(db, id, result), at_home=True)
+        return
+    work.finish(db, id, task, model, box)
+    if box and distrust.choose(db, box, task):
+        work.reopen(db, id, task, model)
+        wanted.want(db, id, task, model, _item(db, id, result))
+
+
+def _is_awaited(db: sqlite3.Connection, asset: int, task: str, model: str, box: str | None, job: str) -> bool:
+    """Whether a result of `job` is what the ledger waits for, and its box is one to be believed."""
+    distrusted = box is not None and provenance.is_distrusted(db, box)
+    return not distrusted and provenance.awaited(db, asset, task, model, {job, *ancestors(job)})
+
+
+def _item(db: sqlite3.Connection, asset: int, result: Result) -> Item:
+    """The item that a result is of."""
+    item = {"asset": result["asset"]}
+    if source := result.get("source"):
+        item |= {"source": source, "texts": [row["text"] for row in passages.of(db, asset, source)]}
+    return item
+
+
+def _measure(task: str, results: list[Result]) -> None:
+    """Tell the fleet's ledger how long this machine took."""
+    seconds = [result["seconds"] for result in results if not result.get("box") and result.get("seconds")]
+    if not seconds or not load_fleet().enabled:
+        return
+    machine = sum(seconds) / max(1, load_settings().tasks[task].workers)
+    try:
+        with closing(ledger.open_ledger()) as fleet:
+            ledger.measured(fleet, "here", task, len(seconds), machine, time.time())
+    except sqlite3.Error as error:
+        log.warning("How long %s takes here could not be written down: %s", task, error)
 
 
 def _follow() -> None:
@@ -237,8 +294,13 @@ def _refusal(task: str, error: Exception) -> str:
     return f"{task} found what cannot be stored ({type(error).__name__}: {error})"
 
 
-def _keep(db: sqlite3.Connection, asset: int, task: str, model: str, result: Result) -> None:
+def _keep(
+    db: sqlite3.Connection, asset: int, task: str, model: str, result: Result, checked: str | None
+) -> None:
+    """Store a finding, after what the box `checked` says in its place was compared with it."""
     found = check_finding(find_task(task), model, result)
+    if checked is not None:
+        check(db, checked, asset, task, model, result, found)
     source = result.get("source") or "picture"
     if source == "picture":
         findings.store(db, asset, task, model, result["data"], result["seconds"])
@@ -247,7 +309,7 @@ def _keep(db: sqlite3.Connection, asset: int, task: str, model: str, result: Res
         row = (source, vector["ordinal"], vector.get("page"), vector.get("time"), values)
         by_space.setdefault(vector["space"], []).append(row)
     for space, rows in by_space.items():
-        findings.store_vectors(db, asset, space, [source], rows)
+        findings.store_vectors(db, asset, space, [source], rows, result.get("box"))
 
 
 def _want_text(db: sqlite3.Connection, asset: int, result: Result, task: str, wanted: Wanted) -> None:

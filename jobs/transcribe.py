@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from jobs.agreement import Difference, compare_texts, worst
 from jobs.schema import LongText, Seconds, Text
 from jobs.task import Finding, Task, register
 from jobs.whisper import Heard, Whisper
@@ -24,6 +25,8 @@ ROUND = 4  # batches that are heard, and vote on the language of their recording
 # A window speaks another language than its recording when it is this long (seconds) and this sure.
 _OWN_SECONDS = 10.0
 _OWN_SURE = 0.9
+# Seconds of a recording within which the time of what is said may differ from machine to machine.
+PART = 300.0
 
 Votes = dict[str, float]
 
@@ -51,6 +54,13 @@ class Transcribe(Task):
     together: ClassVar[int] = 32
     schema = TranscribeData
 
+    @classmethod
+    def agrees(cls, theirs: Finding, ours: Finding) -> Difference | None:
+        """Whether the same is said, and in which minutes."""
+        whole = compare_texts({None: theirs.data["text"]}, {None: ours.data["text"]})
+        parts = compare_texts(_by_part(theirs.data["segments"]), _by_part(ours.data["segments"]))
+        return worst([difference for difference in (whole, parts) if difference])
+
     def load(self) -> None:
         """Load the model with this task's number of threads, and the voice detector."""
         from faster_whisper.vad import get_vad_model
@@ -77,6 +87,13 @@ class Transcribe(Task):
                 for (index, _), words in zip(chunk, self._whisper.decode(group, spoken), strict=True):
                     said[index].extend(words)
         return [Finding(_data(words, vote)) for words, vote in zip(said, votes, strict=True)]
+
+
+def _by_part(segments: Sequence[dict[str, Any]]) -> dict[int | None, str]:
+    texts: dict[int | None, list[str]] = {}
+    for segment in segments:
+        texts.setdefault(int(segment["start"] // PART), []).append(segment["text"])
+    return {part: " ".join(of_part) for part, of_part in texts.items()}
 
 
 def _queue(batch: Sequence[Rendition]) -> Iterator[tuple[int, Window]]:

@@ -6,12 +6,15 @@ import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from redis import Redis
 
 from jobs.bench import Item
-from mediaflow.catalog import work
+from mediaflow.catalog import provenance, work
 from mediaflow.catalog.passages import SOURCES
+from mediaflow.fleet.leaving import may_leave
+from mediaflow.fleet.settings import load_fleet
 from mediaflow.models.identity import embed_text_model, task_model
 from mediaflow.queues.jobs import ANALYSE, NewJob, enqueue
 from mediaflow.queues.lineage import Live, child_id
@@ -28,6 +31,23 @@ def models_of(task: str) -> list[str]:
     return [task_model(task), *texts]
 
 
+def analysis(
+    job: str, run: int, task: str, model: str, items: list[Item], *, at_front: bool = False
+) -> NewJob:
+    """A job to analyse these items."""
+    description = f"analyse(run {run}, {task}, {model}): {len(items)} assets from {items[0]['asset'][:12]}"
+    return NewJob(job, ANALYSE, (run, task, model, items), description, at_front)
+
+
+class Kind(NamedTuple):
+    """What the items of one job have in common. A `check` comes first: a box that lies goes on till then."""
+
+    task: str
+    model: str
+    at_home: bool
+    check: bool
+
+
 @dataclass(slots=True)
 class Wanted:
     """The work that `job` of `run` finds to be wanted."""
@@ -35,35 +55,52 @@ class Wanted:
     connection: Redis
     run: int
     job: str
-    _open: dict[tuple[str, str], tuple[str, list[Item]]] = field(default_factory=dict)
+    _open: dict[Kind, tuple[str, list[Item]]] = field(default_factory=dict)
     _mine: set[str] = field(default_factory=set)
     _live: Live = field(default_factory=Live)
     _asked: float = float("-inf")
 
-    def want(self, db: sqlite3.Connection, asset: int, task: str, model: str, item: Item) -> None:
-        """Enter the work in the ledger and gather its item, unless it is done or under way."""
-        job, items = self._open.get((task, model)) or (child_id(self.job, task), [])
+    def want(
+        self,
+        db: sqlite3.Connection,
+        asset: int,
+        task: str,
+        model: str,
+        item: Item,
+        *,
+        at_home: bool = False,
+    ) -> None:
+        """Enter the work in the ledger and gather its item, unless it is done or under way.
+
+        What must stay at home, may not leave, or is to show whether a box was right, is gathered apart.
+        """
+        check = provenance.box_of(db, asset, task, model) is not None
+        at_home = at_home or check or (load_fleet().enabled and not may_leave(db, item["asset"], task))
+        kind = Kind(task, model, at_home, check)
+        job, items = self._open.get(kind) or (child_id(self.job, task, at_home=at_home), [])
         if work.want(db, asset, task, model, job, _Lazy(self._is_live)):
             items.append(item)
-            self._open[task, model] = (job, items)
+            self._open[kind] = (job, items)
             self._mine.add(job)
 
     def enqueue_full(self) -> None:
         """Enqueue the jobs that have as many items as one should have."""
-        for (task, model), (_, items) in list(self._open.items()):
-            if len(items) >= load_settings().tasks[task].batch:
-                self._enqueue(task, model)
+        for kind, (_, items) in list(self._open.items()):
+            if len(items) >= load_settings().tasks[kind.task].batch:
+                self._enqueue(kind)
 
     def enqueue_all(self) -> None:
         """Enqueue what is gathered."""
-        for task, model in list(self._open):
-            self._enqueue(task, model)
+        for kind in list(self._open):
+            self._enqueue(kind)
 
-    def _enqueue(self, task: str, model: str) -> None:
-        job, items = self._open.pop((task, model))
-        first = items[0]["asset"][:12]
-        description = f"analyse(run {self.run}, {task}, {model}): {len(items)} assets from {first}"
-        enqueue(self.connection, task, [NewJob(job, ANALYSE, (self.run, task, model, items), description)])
+    def _enqueue(self, kind: Kind) -> None:
+        job, items = self._open.pop(kind)
+        enqueue(
+            self.connection,
+            kind.task,
+            [analysis(job, self.run, kind.task, kind.model, items, at_front=kind.check)],
+        )
 
     def _is_live(self, job: object) -> bool:
         # Asked only when a row says "wanted" already, as for a copy: most runs never need the list.

@@ -112,7 +112,7 @@ class GatewayProcess:
     """A real gateway process on this home's queue."""
 
     def __init__(self, home: Path, port: int) -> None:
-        self.port, self.log = port, home.parent / "gateway.log"
+        self.port, self.log = port, home.parent / f"gateway-{port}.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "workers.gateway", str(os.getpid())],

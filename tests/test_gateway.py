@@ -2,44 +2,328 @@
 
 from __future__ import annotations
 
+import io
+import json
+import signal
+import stat
+import tarfile
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
+from redis import Redis
+from rq.worker import Worker
 
-from tests.boxes import GatewayProcess, box_of, enter_box, finding, gateway_process
-from tests.installation import Installation, answer, paint_many, until
+from mediaflow.fleet import ledger
+from mediaflow.queues.connection import connect
+from mediaflow.queues.jobs import queue
+from mediaflow.queues.lineage import is_at_home
+from mediaflow.service.certificate import gateway_certificate, gateway_folder
+from mediaflow.service.links import Links
+from tests.boxes import (
+    Client,
+    GatewayProcess,
+    box_of,
+    change_box,
+    enter_box,
+    finding,
+    gateway_process,
+)
+from tests.installation import Installation, answer, paint, paint_many, until
 
 pytestmark = pytest.mark.slow
 
+BOX = "mediaflow-test-a"
+OTHER = "mediaflow-test-b"
+
 
 @pytest.fixture
-def gateway(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> Iterator[GatewayProcess]:
-    """An installation whose heavy tasks have no worker of its own, and its gateway."""
+def served(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> Installation:
+    """An installation whose task `look` has no worker of its own: boxes may do it."""
     monkeypatch.setenv("MEDIAFLOW_TASKS__LOOK__WORKERS", "0")
     monkeypatch.setenv("MEDIAFLOW_FLEET__ENABLED", "true")
+    # Its `up` is only asked for the queue and the stages around the task.
+    monkeypatch.delenv("VAST_API_KEY", raising=False)
     installation.queues = {"prepare", "index"}
     installation.up()
-    with gateway_process(installation.home) as running:
+    return installation
+
+
+@pytest.fixture
+def gateway(served: Installation) -> Iterator[GatewayProcess]:
+    with gateway_process(served.home) as running:
         yield running
 
 
-def submit(installation: Installation, folder: Path, count: int, first: int = 0) -> None:
+@pytest.fixture
+def box(gateway: GatewayProcess) -> Client:
+    client = gateway.client(enter_box(BOX))
+    client.hello()
+    return client
+
+
+def submit(folder: Path, count: int, *arguments: str, first: int = 0) -> None:
     paint_many(folder, count, first=first)
-    answer("submit", str(folder))
+    answer("submit", str(folder), *arguments)
 
 
-def test_a_box_does_the_work_of_a_run(
-    installation: Installation, gateway: GatewayProcess, tmp_path: Path
-) -> None:
-    box = gateway.client(enter_box("mediaflow-test-a"))
+def work(box: Client, count: int, task: str = "look") -> list[str]:
+    """Do so many items as an honest box does; the assets, in order."""
+    seen: list[str] = []
+    while len(seen) < count:
+        items = box.take(task)
+        assert box.answer(*(finding(item["id"]) for item in items)) == len(items)
+        seen += [item["item"]["asset"] for item in items]
+    return seen
+
+
+def stand_ins(client: Redis) -> set[str]:
+    return {worker.name for worker in Worker.all(connection=client) if BOX in worker.name}
+
+
+def waiting_ids(task: str = "look") -> list[str]:
+    with closing(connect()) as client:
+        return queue(task, client).get_job_ids()
+
+
+# --- the way of the work -----------------------------------------------------------------------
+
+
+def test_a_box_does_the_work_of_a_run(served: Installation, gateway: GatewayProcess, tmp_path: Path) -> None:
+    box = gateway.client(enter_box(BOX))
     told = box.hello(gpu="RTX 4090")
-    assert told["tasks"] == ["look", "late"]
-    submit(installation, tmp_path / "pictures", 30)
-    done = 0
-    while done < 30:
-        done += box.answer(*(finding(item["id"]) for item in box.take()))
-    installation.wait()
-    assert installation.states() == {"done": 30}
-    assert not installation.calls()
-    until(lambda: box_of("mediaflow-test-a").done == 30, "the ledger knows what it did")
+    assert (told["label"], told["tasks"]) == (BOX, ["look", "late"])
+    assert told["settings"]["tasks"]["look"]["module"] == "tests.tasks.colours"
+    submit(tmp_path / "pictures", 30)
+    work(box, 30)
+    served.wait()
+    assert served.states() == {"done": 30}
+    assert not served.calls()
+    until(lambda: box_of(BOX).done == 30, "the ledger knows what it did")
+    assert box_of(BOX).state == "working"
+    assert box_of(BOX).hardware["gpu"] == "RTX 4090"
+    with closing(ledger.open_ledger()) as db:
+        assert ledger.rates(db)["RTX 4090", "look"] > 0
+
+
+def test_a_box_gets_the_items_of_several_jobs_at_once(box: Client, tmp_path: Path) -> None:
+    submit(tmp_path / "pictures", 16)  # four jobs of four
+    until(lambda: len(waiting_ids()) == 2, "both stand-ins have a job")
+    assert len(box.take()) == 8
+
+
+def test_a_rendition_comes_with_what_the_task_needs_and_nothing_of_the_original(
+    box: Client, tmp_path: Path
+) -> None:
+    submit(tmp_path / "pictures", 1)
+    [item] = box.take()
+    came = box.ask("GET", item["link"])
+    with tarfile.open(fileobj=io.BytesIO(came.content)) as tar:
+        manifest = json.load(tar.extractfile("manifest.json"))  # type: ignore[arg-type]
+        assert sorted(tar.getnames()) == sorted(["manifest.json", manifest["pictures"][0]["file"]])
+    assert manifest["asset"] == item["item"]["asset"]
+    assert (manifest["media"], manifest["thumbnail"], "folder" in manifest) == ({}, None, False)
+    until(lambda: box_of(BOX).bytes >= len(came.content), "the bytes are counted")
+
+
+def test_a_request_whose_answer_was_lost_brings_the_same_items_again(box: Client, tmp_path: Path) -> None:
+    submit(tmp_path / "pictures", 4)
+    first = until(lambda: box.post("take", task="look", most=100, turn="1")["items"], "items")
+    again = box.post("take", task="look", most=100, turn="1")["items"]
+    assert [item["id"] for item in again] == [item["id"] for item in first]
+
+
+def test_what_a_box_cannot_do_is_done_at_home_before_anybody_calls_the_file_bad(
+    served: Installation, box: Client, tmp_path: Path
+) -> None:
+    submit(tmp_path / "pictures", 4)
+    items = box.take()
+    box.answer(
+        *(finding(item["id"]) for item in items[1:]), {"id": items[0]["id"], "reason": "out of memory"}
+    )
+    until(lambda: served.states().get("done") == 3, "the others are stored")
+    [id] = until(waiting_ids, "it waits again")
+    assert is_at_home(id)
+    assert served.states() == {"done": 3, "wanted": 1}
+    assert box.post("take", task="look", most=10)["items"] == []  # though nobody else serves the queue
+
+
+def test_files_of_a_library_that_may_not_leave_stay(
+    served: Installation, box: Client, tmp_path: Path
+) -> None:
+    submit(tmp_path / "private", 4, "--library", "private")
+    submit(tmp_path / "pictures", 4, first=10)
+    assert len(work(box, 4)) == 4
+    until(lambda: served.states() == {"done": 4, "wanted": 4}, "only those of the other library are done")
+    assert until(waiting_ids, "they wait")
+    assert all(is_at_home(id) for id in waiting_ids())
+    assert box.post("take", task="look", most=10)["items"] == []
+
+
+def test_two_boxes_share_a_queue_and_no_item_is_done_twice(
+    gateway: GatewayProcess, box: Client, served: Installation, tmp_path: Path
+) -> None:
+    second = gateway.client(enter_box(OTHER))
+    second.hello()
+    submit(tmp_path / "pictures", 120)
+
+    def serve(client: Client) -> list[str]:
+        done: list[str] = []
+        while served.open():
+            items = client.post("take", task="look", most=7)["items"]
+            client.answer(*(finding(item["id"]) for item in items))
+            done += [item["item"]["asset"] for item in items]
+        return done
+
+    with ThreadPoolExecutor(2) as pool:
+        first_done, second_done = pool.map(serve, (box, second))
+    assert len(first_done) + len(second_done) == 120
+    assert len({*first_done, *second_done}) == 120
+    assert first_done
+    assert second_done
+
+
+# --- boxes that go, and gateways that go -----------------------------------------------------------
+
+
+def test_a_box_that_died_gives_its_items_back_within_a_minute(
+    gateway: GatewayProcess, box: Client, served: Installation, tmp_path: Path
+) -> None:
+    submit(tmp_path / "pictures", 8)
+    items = box.take()
+    second = gateway.client(enter_box(OTHER))
+    second.hello()
+    started = time.monotonic()
+    assert len(work(second, 8)) == 8  # what the first had, and what waited for it
+    assert time.monotonic() - started < 60
+    served.wait()
+    # It was only out of reach: what it answers now is of no use, and it goes on with new items.
+    assert box.answer(*(finding(item["id"]) for item in items)) == 0
+    change_box(OTHER, state="ending")
+    submit(tmp_path / "more", 4, first=100)
+    assert len(work(box, 4)) == 4
+
+
+def test_a_box_that_started_again_gets_its_items_again(box: Client, tmp_path: Path) -> None:
+    submit(tmp_path / "pictures", 4)
+    before = {item["item"]["asset"] for item in box.take()}
+    time.sleep(1)  # it says hello once a second at most
+    box.hello()
+    assert {item["item"]["asset"] for item in box.take()} == before
+
+
+def test_a_box_that_drains_ends_what_it_has_and_gets_no_more(
+    served: Installation, box: Client, tmp_path: Path
+) -> None:
+    submit(tmp_path / "pictures", 12)
+    items = box.take(most=3)
+    change_box(BOX, state="draining")
+    until(lambda: box.post("beat", busy={}, log="")["order"] == "drain", "it is told")
+    assert box.post("take", task="look", most=100)["items"] == []
+    assert box.answer(*(finding(item["id"]) for item in items)) == 3
+    until(lambda: served.states().get("done") == 3, "what it had is stored")
+    with closing(connect()) as client:
+        until(lambda: not stand_ins(client), "no stand-in is left")
+    assert len(waiting_ids()) == 3
+
+
+def test_a_box_that_is_not_well_gets_nothing_and_is_told_to_end(
+    gateway: GatewayProcess, served: Installation, tmp_path: Path
+) -> None:
+    box = gateway.client(enter_box(BOX))
+    box.hello(well=False)
+    submit(tmp_path / "pictures", 4)
+    assert box.post("take", task="look", most=4) | {"lease": 0} == {"items": [], "order": "end", "lease": 0}
+    known = box_of(BOX)
+    assert (known.state, known.trouble) == ("loading", "gpu: seen")
+
+
+def test_a_gateway_that_is_told_to_stop_gives_everything_back(
+    served: Installation, gateway: GatewayProcess, box: Client, tmp_path: Path
+) -> None:
+    submit(tmp_path / "pictures", 12)
+    items = box.take(most=3)
+    box.answer(finding(items[0]["id"]))
+    assert gateway.stop() == 0
+    until(lambda: served.states() == {"done": 1, "wanted": 11}, "what was answered is stored")
+    assert len(waiting_ids()) == 3
+    with closing(connect()) as client:
+        assert not stand_ins(client)
+
+
+def test_a_gateway_that_is_killed_loses_nothing(
+    served: Installation, gateway: GatewayProcess, box: Client, tmp_path: Path
+) -> None:
+    submit(tmp_path / "pictures", 12)
+    box.take(most=3)
+    gateway.stop(signal.SIGKILL)
+    started = time.monotonic()
+    until(lambda: len(waiting_ids()) == 3, "all its jobs wait again")
+    assert time.monotonic() - started < 30
+    with gateway_process(served.home) as second:
+        again = second.client(enter_box(OTHER))
+        again.hello()
+        work(again, 12)
+        served.wait()
+    assert served.states() == {"done": 12}
+
+
+def test_a_stand_in_that_begins_anew_does_not_strike_off_its_siblings(
+    served: Installation, box: Client, tmp_path: Path
+) -> None:
+    """They share a pid; a queue that was away ends all of them, and each begins anew."""
+    submit(tmp_path / "pictures", 8)
+    items: list[dict[str, Any]] = []
+    while len(items) < 8:
+        items += box.take()
+    with closing(connect()) as client:
+        before = stand_ins(client)
+        assert len(before) == 4  # two for each of two tasks
+        client.client_kill_filter(_type="normal", skipme=True)
+        until(lambda: len(stand_ins(client) - before) == 4, "all have begun anew")
+        assert not stand_ins(client) & before
+    assert box.answer(*(finding(item["id"]) for item in items)) == 8
+    served.wait()
+    assert served.states() == {"done": 8}
+
+
+# --- certificate, links, numbers -------------------------------------------------------------------
+
+
+def test_the_certificate_is_made_once_for_its_owner_only_and_anew_when_damaged(home: Path) -> None:
+    first = gateway_certificate()
+    assert stat.S_IMODE(first.key.stat().st_mode) == 0o600
+    pem = first.pem()
+    assert gateway_certificate().pem() == pem
+    first.key.write_text("")
+    assert gateway_certificate().pem() != pem
+    assert sorted(path.name for path in gateway_folder().iterdir()) == ["certificate.pem", "key.pem"]
+
+
+def test_a_key_that_others_could_read_is_not_used_any_more(home: Path) -> None:
+    first = gateway_certificate()
+    pem = first.pem()
+    first.key.chmod(0o644)
+    assert gateway_certificate().pem() != pem
+
+
+def test_links_of_one_process_are_nothing_to_another() -> None:
+    link = Links.fresh().to_rendition("a" * 64, "look", BOX)
+    parts = dict(pair.split("=") for pair in link.partition("?")[2].split("&"))
+    assert not Links.fresh().is_good("a" * 64, **parts)
+
+
+def test_a_picture_in_two_libraries_stays_where_one_of_them_is_private(
+    served: Installation, box: Client, tmp_path: Path
+) -> None:
+    paint(tmp_path / "private" / "one.png")
+    paint(tmp_path / "pictures" / "copy.png")
+    answer("submit", str(tmp_path / "private"), "--library", "private")
+    until(lambda: served.states() == {"wanted": 1}, "it is prepared")
+    answer("submit", str(tmp_path / "pictures"))
+    assert box.post("take", task="look", most=10)["items"] == []
+    assert served.states() == {"wanted": 1}

@@ -7,11 +7,10 @@ import sqlite3
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 from mediaflow.catalog import locations, work
 from mediaflow.catalog.locations import Scope
-from mediaflow.queues.lineage import ancestors
+from mediaflow.queues.lineage import ancestors, is_at_home
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +67,15 @@ def failures(
 def give_up(db: sqlite3.Connection, job: str, reason: str) -> None:
     """Write down that a job failed for good: what it had in hand is listed with `reason`, not waited for.
 
-    A job that was to store findings takes with it what its maker found.
+    A job that was to store findings takes with it what its maker found; one that stays at home what is
+    still wanted of its maker, whose files it has.
     """
     locations.give_up(db, job, reason)
-    for id in (job, *islice(ancestors(job), 1)):
-        work.give_up(db, id, reason)
+    work.give_up(db, job, reason)
+    for ancestor in ancestors(job):
+        work.give_up(db, ancestor, reason)
+        if not is_at_home(ancestor):
+            break
 
 
 def reset(db: sqlite3.Connection, scope: Scope, failed: Sequence[Failure]) -> None:

@@ -29,9 +29,16 @@ def store(
 
 
 def store_vectors(
-    db: sqlite3.Connection, asset: int, space: str, sources: Sequence[str], rows: Sequence[Row]
+    db: sqlite3.Connection,
+    asset: int,
+    space: str,
+    sources: Sequence[str],
+    rows: Sequence[Row],
+    box: str | None = None,
 ) -> None:
     """Write the vectors that an asset has in `space` from `sources`, in the place of the last ones.
+
+    `box` is who has made them, unless it was this machine.
 
     Values are kept as float16, which costs no recall at these dimensions and half the room.
     Raises FindingError for a dimension that is not the space's, or values that are not finite.
@@ -41,9 +48,9 @@ def store_vectors(
     for source, ordinal, page, when, values in rows:
         _check(db, space, values)
         db.execute(
-            "INSERT INTO vectors (asset, space, source, ordinal, page, time, value)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (asset, space, source, ordinal, page, when, values.astype("<f2").tobytes()),
+            "INSERT INTO vectors (asset, space, source, ordinal, page, time, value, box)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (asset, space, source, ordinal, page, when, values.astype("<f2").tobytes(), box),
         )
 
 

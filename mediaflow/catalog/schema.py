@@ -152,4 +152,28 @@ MIGRATIONS: tuple[str, ...] = (
     -- All of them where the file itself was; 0 where that is not known; then the folder is the root.
     ALTER TABLE locations ADD COLUMN root INTEGER NOT NULL DEFAULT 0;
     """,
+    """
+    -- Which box did it; null: this machine. What a box has found and is wanted again is to be checked here.
+    ALTER TABLE work ADD COLUMN box TEXT;
+    ALTER TABLE vectors ADD COLUMN box TEXT;
+    CREATE INDEX work_box ON work (box) WHERE box IS NOT NULL;
+    CREATE INDEX vectors_box ON vectors (box) WHERE box IS NOT NULL;
+    -- What came of the samples of what a box found. `failed`: this machine could not do it itself.
+    CREATE TABLE checks (
+        box TEXT NOT NULL,
+        task TEXT NOT NULL,
+        chosen INTEGER NOT NULL DEFAULT 0,
+        agreed INTEGER NOT NULL DEFAULT 0,
+        differed INTEGER NOT NULL DEFAULT 0,
+        failed INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (box, task)
+    ) WITHOUT ROWID;
+    -- Boxes whose findings are not true. `told`: the ledger of the fleet knows.
+    CREATE TABLE distrusted (
+        box TEXT PRIMARY KEY,
+        reason TEXT NOT NULL,
+        since REAL NOT NULL,
+        told INTEGER NOT NULL DEFAULT 0
+    );
+    """,
 )

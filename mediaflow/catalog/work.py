@@ -42,9 +42,18 @@ def skip(db: sqlite3.Connection, asset: int, task: str, model: str) -> None:
     _settle(db, asset, task, model, "skipped")
 
 
-def finish(db: sqlite3.Connection, asset: int, task: str, model: str) -> None:
-    """Write down that the findings are in the catalog."""
-    _settle(db, asset, task, model, "done")
+def finish(db: sqlite3.Connection, asset: int, task: str, model: str, box: str | None = None) -> None:
+    """Write down that the findings are in the catalog, and which box they are of."""
+    _settle(db, asset, task, model, "done", box=box)
+
+
+def reopen(db: sqlite3.Connection, asset: int, task: str, model: str) -> None:
+    """Want again what is done or under way; no job has it yet. What a box found of it is to be checked."""
+    db.execute(
+        "UPDATE work SET state = 'wanted', job = 'none', changed = ?"
+        " WHERE asset = ? AND task = ? AND model = ?",
+        (time.time(), asset, task, model),
+    )
 
 
 def fail(
@@ -58,10 +67,15 @@ def fail(
 ) -> None:
     """Write down why the task failed; what was found earlier stays done. Tried again: `retries.due`."""
     row = db.execute(
-        "SELECT attempts, state FROM work WHERE asset = ? AND task = ? AND model = ?", (asset, task, model)
+        "SELECT attempts, state, box FROM work WHERE asset = ? AND task = ? AND model = ?",
+        (asset, task, model),
     ).fetchone()
     if row and row[1] == "failed":
         return  # written down before
+    if row and row[2] is not None:
+        # It was to be checked: what the box found stays, and says nothing for it or against it.
+        finish(db, asset, task, model, row[2])
+        return
     attempts = row[0] + 1 if row else 1
     due = retries.due(attempts, permanent=permanent, blameless=blameless)
     _settle(db, asset, task, model, "failed", storable(reason), permanent, attempts, due)
@@ -77,15 +91,16 @@ def _settle(
     permanent: bool = False,
     attempts: int = 0,
     due: float | None = None,
+    box: str | None = None,
 ) -> None:
     db.execute(
-        "INSERT INTO work (asset, task, model, state, reason, permanent, attempts, due, changed)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        "INSERT INTO work (asset, task, model, state, reason, permanent, attempts, due, box, changed)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (asset, task, model) DO UPDATE SET state = excluded.state, reason = excluded.reason,"
         "  permanent = excluded.permanent, attempts = excluded.attempts, due = excluded.due, job = NULL,"
-        "  changed = excluded.changed "
+        "  box = excluded.box, changed = excluded.changed "
         " WHERE NOT (excluded.state = 'failed' AND work.state IN ('done', 'skipped'))",
-        (asset, task, model, state, reason, permanent, attempts, due, time.time()),
+        (asset, task, model, state, reason, permanent, attempts, due, box, time.time()),
     )
 
 
@@ -99,11 +114,12 @@ def give_up(db: sqlite3.Connection, job: str, reason: str) -> None:
 
 def drop_unfinished(db: sqlite3.Connection, asset: int, task: str, models: Sequence[str]) -> None:
     """Take what is wanted or failed with other models than these out of the ledger: nobody will do it."""
+    others = f"asset = ? AND task = ? AND model NOT IN ({','.join('?' * len(models))})"
     db.execute(
-        "DELETE FROM work WHERE asset = ? AND task = ? AND state IN ('wanted', 'failed')"
-        f" AND model NOT IN ({','.join('?' * len(models))})",
+        f"UPDATE work SET state = 'done', job = NULL WHERE {others} AND state = 'wanted' AND box IS NOT NULL",
         (asset, task, *models),
     )
+    db.execute(f"DELETE FROM work WHERE {others} AND state IN ('wanted', 'failed')", (asset, task, *models))
 
 
 def jobs(db: sqlite3.Connection) -> set[str]:

@@ -10,7 +10,7 @@ from mediaflow.fleet.settings import load_fleet
 def may_leave(db: sqlite3.Connection, asset: str, task: str) -> bool:
     """Whether a task's work on the asset with this hash may go to boxes.
 
-    It may when the asset was seen in libraries alone that are named for the task. Files that are gone count
+    It may when all libraries in which the asset was seen are named for the task. Files that are gone count
     too: what was private does not cease to be when one copy of it vanishes; `forget` says that it did.
     """
     libraries = db.execute(

@@ -53,20 +53,20 @@ class AnalyseArguments(Form):
 
 
 class Result(Form):
-    """What was found of an asset, or why nothing was.
+    """What was found of an asset, or why nothing was; `box` is who says so, unless it was this machine.
 
     What was found is checked where it is stored (`jobs.schema`): it costs one file, not the job.
     """
 
     asset: Hash
     source: Literal["ocr", "speech"] | None = None
+    box: Name | None = None
     data: Any = None
     seconds: Any = None
     vectors: Any = None
     reason: Reason | None = None
     permanent: bool | None = None
     blameless: bool = False
-    box: Name | None = None
 
     @model_validator(mode="after")
     def _says_whether_to_try_again(self) -> Result:

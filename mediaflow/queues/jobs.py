@@ -184,12 +184,16 @@ def _said(error: Exception) -> str:
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job to be enqueued: its id, its function by name, JSON-able arguments, and what a person reads."""
+    """A job to be enqueued: its id, its function by name, JSON-able arguments, and what a person reads.
+
+    `at_front`: before all that waits.
+    """
 
     id: str
     function: str
     arguments: tuple[Any, ...]
     description: str
+    at_front: bool = False
 
 
 def queue(name: str, connection: Redis) -> AllowedQueue:
@@ -222,6 +226,7 @@ def _enqueue(connection: Redis, name: str, jobs: Sequence[NewJob]) -> None:
             result_ttl=KEEP_FINISHED,
             failure_ttl=KEEP_FAILED,
             retry=Retry(max=3),
+            at_front=job.at_front,
         )
         for job in jobs
     ]

@@ -9,7 +9,7 @@ from threading import Thread
 from typing import Any
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from mediaflow.errors import UnreachableError
@@ -23,6 +23,8 @@ HANDSHAKE_SECONDS = 15.0
 HEAD_SECONDS = 15.0
 IDLE_SECONDS = 60
 CLOSE_SECONDS = 10.0
+# Seconds in which a client must take what it is sent next.
+SLOW_SECONDS = 60.0
 MOST_OF_HEAD = 16_384
 START_SECONDS = 20.0
 
@@ -95,13 +97,38 @@ class Protocol(H11Protocol):
             self.transport.abort()
 
 
+class Impatient:
+    """An application whose answers end where the client does not take them."""
+
+    def __init__(self, application: ASGIApp) -> None:
+        self._application = application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        slow = False
+
+        async def send_in_time(message: Message) -> None:
+            nonlocal slow
+            try:
+                async with asyncio.timeout(SLOW_SECONDS):
+                    await send(message)
+            except TimeoutError:
+                slow = True
+                raise
+
+        try:
+            await self._application(scope, receive, send_in_time)
+        except Exception:
+            if not slow:  # uvicorn closes a connection whose answer was not finished
+                raise
+
+
 class Server(uvicorn.Server):
     """An application behind a door, in a thread of its own. Raises UnreachableError if it cannot listen."""
 
     def __init__(self, application: ASGIApp, host: str, port: int, certificate: Certificate) -> None:
         super().__init__(
             uvicorn.Config(
-                application,
+                Impatient(application),
                 http=Protocol,
                 ws="none",
                 lifespan="off",

@@ -6,7 +6,9 @@ PARENT is the pid of the process without which it is to stop too.
 from __future__ import annotations
 
 import logging
+import math
 import signal
+import sqlite3
 import sys
 import time
 from threading import Event
@@ -34,8 +36,11 @@ QUEUE_SECONDS = 20
 LOOK_SECONDS = 0.5
 WRITE_SECONDS = 5.0
 STOP_SECONDS = 15.0
-# Stand-ins for one task of one box.
-FEWEST_HANDS = 2
+# More than one file may take, an item may be in a box's hands for so long: others are before it.
+LATE_SECONDS = 120.0
+# Stand-ins for one task of one box: as many as have so many seconds of its work.
+FEWEST_HANDS, MOST_HANDS = 2, 16
+AHEAD_SECONDS = 20.0
 # Store jobs that may wait, and the part of the queue's memory that may be used, before results are held back.
 MOST_WAITING = 200
 MOST_MEMORY = 0.8
@@ -58,10 +63,10 @@ class Keeper:
             for task in tasks_of_boxes() if desk.open else ():
                 hands = self._hands.setdefault((desk, task), [])
                 hands[:] = [hand for hand in hands if hand.runs()]
-                while len(hands) < FEWEST_HANDS:
+                while len(hands) < _wanted_hands(desk, task):
                     self._count += 1
                     hands.append(StandIn(desk, task, self._count))
-                desk.send_home_late(task, load_settings().tasks[task].seconds + 120)
+                desk.send_home_late(task, load_settings().tasks[task].seconds + LATE_SECONDS)
         for (desk, task), hands in list(self._hands.items()):
             if desk.closed and not any(hand.runs() for hand in hands):
                 del self._hands[desk, task]
@@ -90,6 +95,12 @@ class Keeper:
             return True
 
 
+def _wanted_hands(desk: Desk, task: str) -> int:
+    """How many stand-ins a task of a box should have: their number only grows, idle ones cost little."""
+    ahead = desk.rates.get(task, 0.0) * AHEAD_SECONDS / load_settings().tasks[task].batch
+    return max(FEWEST_HANDS, min(MOST_HANDS, math.ceil(ahead)))
+
+
 def main() -> int:
     """Serve; returns the exit status."""
     keep_private()
@@ -112,7 +123,10 @@ def main() -> int:
     server.start()
     log.info("The gateway listens on %s port %s.", settings.listen, server.port)
     while not stop.wait(LOOK_SECONDS) and server.serves():
-        keeper.look()
+        try:
+            keeper.look()
+        except sqlite3.Error as error:  # a full disk, a ledger that is locked: it may pass
+            log.warning("The fleet's ledger cannot be used: %s", error)
     gateway.ending = True
     keeper.stop()
     server.stop()

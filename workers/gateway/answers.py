@@ -16,7 +16,7 @@ from mediaflow.queues.arguments import Form
 from workers.gateway.desk import Piece
 
 # Bytes of an answer to one item: so many, and for each picture, each second of sound, each letter of text.
-FOR_ITEM, FOR_PICTURE, FOR_SECOND, FOR_LETTER = 262_144, 65_536, 2048, 64
+FOR_ITEM, FOR_PICTURE, FOR_SECOND, FOR_LETTER = 65_536, 65_536, 2048, 64
 # Bytes of any request that brings results, and how many values its JSON may hold: each takes some 100 bytes.
 MOST_BYTES = 32_000_000
 MOST_VALUES = 2_000_000
@@ -49,6 +49,8 @@ class Take(Form):
 
     task: Name
     most: Annotated[int, Field(ge=1, le=1000)]
+    # Its name for this request: sent again, because the answer was lost, it brings the same items.
+    turn: Annotated[str, Field(max_length=100)] = ""
 
 
 class Busy(Form):

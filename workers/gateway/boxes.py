@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import sqlite3
 import time
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
@@ -24,6 +24,9 @@ SILENT_SECONDS = 30.0
 # Bytes of the log of one box.
 LONGEST_LOG = 1_000_000
 MOST_HARDWARE = 8000
+# Of its greetings so many are told of; and so often one file may be fetched.
+MOST_EVENTS = 10
+MOST_FETCHES = 30
 
 
 class Boxes:
@@ -34,8 +37,8 @@ class Boxes:
         self._lock = Lock()
         self._desks: dict[str, Desk] = {}
         self._heard: dict[str, float] = {}
-        self._done: dict[str, int] = {}
         self._sent: dict[str, int] = {}
+        self._counts: Counter[tuple[str, str]] = Counter()
 
     # --- asked by requests ---
 
@@ -73,10 +76,16 @@ class Boxes:
                     " WHERE label = ? AND state IN ('intended', 'loading', 'working')",
                     (now, box.label),
                 )
-            ledger.event(self._db, now, f"hello: {trouble or 'it is well'}", box.label)
+            if self.counts(box.label, "hello", MOST_EVENTS):
+                ledger.event(self._db, now, f"hello: {trouble or 'it is well'}", box.label)
         with self._lock:
             if desk := self._desks.get(box.label):
                 desk.begin_anew()
+
+    def counts(self, box: str, what: str, most: int = MOST_FETCHES) -> bool:
+        """Count that a box did something; False when it did so too often."""
+        self._counts[box, what] += 1
+        return self._counts[box, what] <= most
 
     def sent(self, box: str, size: int) -> None:
         """So many bytes were sent to a box."""
@@ -108,9 +117,12 @@ class Boxes:
                     desk.drain()
                 elif desk.counts()[1] and time.monotonic() - desk.heard > SILENT_SECONDS:
                     log.warning("Box %s says nothing: its items go back.", label)
-                    self._tell(f"nothing heard for {SILENT_SECONDS:g} s: its items go back", label)
+                    what = f"nothing heard for {SILENT_SECONDS:g} s: its items go back"
+                    ledger.event(self._db, time.time(), what, label)
                     desk.close()
                 if desk.closed:
+                    with ledger.transaction(self._db):
+                        self._write_down(label, desk, time.time())
                     del self._desks[label]
             for label, box in known.items():
                 heard = time.time() - self._heard.get(label, 0.0) < SILENT_SECONDS
@@ -154,12 +166,6 @@ class Boxes:
         for task, each in spent.items():
             if each.seconds > 0:
                 ledger.measured(self._db, box.gpu, task, each.items, each.seconds, now)
-
-    def _tell(self, what: str, label: str) -> None:
-        try:
-            ledger.event(self._db, time.time(), what, label)
-        except sqlite3.Error as error:
-            log.warning("The fleet's ledger takes no word: %s", error)
 
 
 def log_of(box: str) -> Path:

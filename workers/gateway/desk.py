@@ -91,6 +91,9 @@ class Desk:
         self._clock = clock
         self._waiting: dict[str, deque[Piece]] = {}
         self._in_hand: dict[str, Piece] = {}
+        self._turns: dict[str, tuple[str, list[Piece]]] = {}
+        # Items a second of each task, as far as they are known.
+        self.rates: dict[str, float] = {}
         self._spent: dict[str, Spent] = {}
         self._spent_until = clock()
 
@@ -166,6 +169,17 @@ class Desk:
             self._in_hand[piece.id] = piece
             return True
 
+    def given_in(self, task: str, turn: str) -> list[Piece]:
+        """What was given in this turn and is not answered: the box asks again where the answer was lost."""
+        with self._lock:
+            known, pieces = self._turns.get(task, ("", []))
+            return [piece for piece in pieces if piece.id in self._in_hand] if turn == known else []
+
+    def remember_turn(self, task: str, turn: str, given: list[Piece]) -> None:
+        """Keep what was given in a turn until the next one."""
+        with self._lock:
+            self._turns[task] = (turn, given)
+
     def in_hand(self, id: str) -> Piece | None:
         """The item of this id, if it is in the box's hands."""
         return self._in_hand.get(id)
@@ -224,6 +238,10 @@ class Desk:
         with self._lock:
             self._count_time()
             spent, self._spent = self._spent, {}
+            for task, each in spent.items():
+                if each.items and each.seconds:
+                    before = self.rates.get(task, each.items / each.seconds)
+                    self.rates[task] = (before + each.items / each.seconds) / 2
             return spent
 
     def _count_time(self) -> None:

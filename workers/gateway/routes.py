@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import closing
@@ -42,8 +43,8 @@ log = logging.getLogger("mediaflow.gateway")
 BODY_SECONDS = 120.0
 TAKE_SECONDS = 20.0
 LOOK_SECONDS = 0.1
-# Seconds that a box may let us wait before it takes the next bytes.
-SLOW_SECONDS = 60.0
+# A box says hello once in so many seconds.
+HELLO_SECONDS = 1.0
 
 F = TypeVar("F", bound=Form)
 Answer = Callable[["Gateway", Request, Box], Awaitable[Response]]
@@ -61,10 +62,11 @@ class Gateway:
         # JSON of results is read one at a time: it is many times larger when it is read.
         self.reading = asyncio.Lock()
         self.posting: dict[str, asyncio.Lock] = {}
+        self.greeted: dict[str, float] = {}
 
     def application(self) -> Starlette:
         """The application to be served."""
-        return Starlette(
+        application = Starlette(
             routes=[
                 Route("/box/hello", self._for_box(hello), methods=["POST"]),
                 Route("/box/take", self._for_box(take), methods=["POST"]),
@@ -73,8 +75,10 @@ class Gateway:
                 Route("/renditions/{asset}.tar", self._for_box(rendition), methods=["GET"]),
                 Route("/models/{name}/{file:path}", self._for_box(model), methods=["GET"]),
             ],
-            exception_handlers={HTTPException: _refusal, MediaflowError: _trouble},
+            exception_handlers={HTTPException: _refusal, MediaflowError: _trouble, sqlite3.Error: _trouble},
         )
+        application.router.redirect_slashes = False
+        return application
 
     def order(self, box: Box) -> str:
         """What a box is to do: work, drain, or end."""
@@ -103,7 +107,8 @@ class Gateway:
 async def _refusal(_: Request, error: Exception) -> Response:
     """No word of why; and the connection ends, so that no more of a body is taken."""
     assert isinstance(error, HTTPException)
-    return Response(status_code=error.status_code, headers={"connection": "close"})
+    status = 404 if error.status_code == 405 else error.status_code
+    return Response(status_code=status, headers={"connection": "close"})
 
 
 async def _trouble(request: Request, error: Exception) -> Response:
@@ -151,6 +156,9 @@ def _form(form: type[F], body: bytes) -> F:
 async def hello(gateway: Gateway, request: Request, box: Box) -> Response:
     """A box has started; it gets what it needs to work, and nothing that is secret."""
     said = _form(Hello, await _body(request, answers.MOST_OF_REQUEST))
+    if time.monotonic() - gateway.greeted.get(box.label, float("-inf")) < HELLO_SECONDS:
+        raise HTTPException(429)
+    gateway.greeted[box.label] = time.monotonic()
     await run_in_threadpool(gateway.boxes.hello, box, said)
     settings = load_settings()
     return JSONResponse(
@@ -180,8 +188,11 @@ async def take(gateway: Gateway, request: Request, box: Box) -> Response:
     given: list[Piece] = []
     while not given and gateway.order(box) == "work" and not gateway.ending:
         desk = gateway.boxes.desk(box)
+        if desk is not None and wish.turn and (given := desk.given_in(wish.task, wish.turn)):
+            break
         if desk is not None and not gateway.congested and (pieces := desk.waiting(wish.task, wish.most)):
             given = await run_in_threadpool(_give, desk, pieces)
+            desk.remember_turn(wish.task, wish.turn, given)
         if given or asyncio.get_running_loop().time() > until or await request.is_disconnected():
             break
         await asyncio.sleep(LOOK_SECONDS)
@@ -228,7 +239,8 @@ async def results(gateway: Gateway, request: Request, box: Box) -> Response:
     desk = gateway.boxes.desk(box)
     # One at a time: a box's answers may fill its own allowance and no more.
     async with gateway.posting.setdefault(box.label, asyncio.Lock()):
-        most = answers.MOST_OF_REQUEST + (desk.allowance() if desk is not None else 0)
+        # A finding that is too large alone can be told from the others if all of them can be read.
+        most = answers.MOST_OF_REQUEST + 2 * (desk.allowance() if desk is not None else 0)
         body = await _body(request, min(most, answers.MOST_BYTES))
         async with gateway.reading:
             accepted = await run_in_threadpool(_accept, desk, body, box.label)
@@ -295,7 +307,7 @@ async def model(gateway: Gateway, request: Request, box: Box) -> Response:
     # Only a file that models.yaml names: what is asked for is compared, and is no part of a path before.
     found = next((each for each in find_model(name).files if each.name == file), None)
     path = models_home() / name / (found.name if found else "")
-    if found is None or not path.is_file():
+    if found is None or not path.is_file() or not gateway.boxes.counts(box.label, f"{name}/{file}"):
         raise HTTPException(404)
     gateway.boxes.sent(box.label, found.size)
     return FileResponse(path)

@@ -12,6 +12,7 @@ from rq import Queue
 from rq.executions import Execution
 from rq.job import Job
 
+from mediaflow.errors import MediaflowError
 from mediaflow.queues.connection import connect
 from workers.bench import WarmBench
 from workers.gateway.desk import Desk
@@ -94,7 +95,7 @@ class StandIn:
     def _serve(self) -> None:
         try:
             connection = connect(answer_seconds=ANSWER_SECONDS)
-        except Exception as error:  # the gateway starts another
+        except MediaflowError as error:  # the gateway starts another
             log.warning("%s: %s", self._thread.name, error)
             return
         bench = BoxBench(self._desk, self.task, connection)
