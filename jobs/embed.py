@@ -9,6 +9,7 @@ import numpy as np
 from jobs.pictures import open_picture
 from jobs.task import Finding, Task, Vector, register
 from mediaflow.media.rendition import Rendition
+from mediaflow.models.device import at_once
 from mediaflow.models.encoders import (
     image_encoder,
     image_space,
@@ -68,8 +69,9 @@ class Embed(Task):
         """One finding for each rendition: no data; for each of its pictures a vector in every image space."""
         found: list[list[Vector]] = [[] for _ in batch]
         places = [(index, picture) for index, rendition in enumerate(batch) for picture in rendition.pictures]
-        for start in range(0, len(places), CHUNK):
-            chunk = places[start : start + CHUNK]
+        size = at_once(self.settings, CHUNK)
+        for start in range(0, len(places), size):
+            chunk = places[start : start + size]
             images = [np.asarray(open_picture(batch[index], picture)) for index, picture in chunk]
             for space, vectors in self._images.describe(images).items():
                 for (index, picture), values in zip(chunk, vectors, strict=True):

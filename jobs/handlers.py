@@ -13,6 +13,7 @@ from jobs.task import Finding, Task, find_task
 from mediaflow.errors import MediaError
 from mediaflow.media.cache import rendition_folder, size_of
 from mediaflow.media.rendition import Rendition
+from mediaflow.models.device import at_once
 from mediaflow.settings import load_settings
 
 Item = dict[str, Any]
@@ -71,7 +72,7 @@ class Analyse:
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        self.together = task.together
+        self.together = at_once(task.settings, task.together)
 
     def load(self) -> None:
         self.task.load()

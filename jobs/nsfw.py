@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from jobs.agreement import Difference
 from jobs.pictures import open_picture
 from jobs.schema import Placed, Score
 from jobs.task import Finding, Task, register
 from mediaflow.media.rendition import Picture, Rendition
+from mediaflow.models.device import at_once
 from mediaflow.models.encoders.session import open_session
 from mediaflow.models.store import model_folder
 from mediaflow.queues.arguments import Form
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 SAFE_BELOW = 0.2
 UNSAFE_ABOVE = 0.8
 WORST = 5
+# Scores of one picture on two machines: more than the first apart they differ, more than the second they are
+# of different pictures.
+SAME_SCORE, OTHER_SCORE = 0.05, 0.3
 # Pictures per run of the model: more gain no speed on a CPU, and this bounds the memory of long videos.
 PICTURES_PER_RUN = 16
 # Channel means of the training set, in the order blue, green, red.
@@ -52,6 +57,19 @@ class Nsfw(Task):
     together: ClassVar[int] = PICTURES_PER_RUN
     schema = NsfwData
 
+    @classmethod
+    def agrees(cls, theirs: Finding, ours: Finding) -> Difference | None:
+        """Whether the scores are nearly the same, and the verdict is that of the score."""
+        one, other = theirs.data, ours.data
+        if one["verdict"] != verdict(one["score"]) or len(one["worst"]) != len(other["worst"]):
+            return Difference(f"{one['verdict']} is not what its scores say", gross=True)
+        scores = [(one["score"], other["score"])]
+        scores += [(a["score"], b["score"]) for a, b in zip(one["worst"], other["worst"], strict=True)]
+        apart = max(abs(a - b) for a, b in scores)
+        if apart <= SAME_SCORE:
+            return None
+        return Difference(f"a score is {apart:.2f} from ours", gross=apart > OTHER_SCORE)
+
     def load(self) -> None:
         """Open the model with this task's number of threads."""
         path = model_folder(self.settings.tasks[self.name].model) / "open_nsfw.onnx"
@@ -62,7 +80,7 @@ class Nsfw(Task):
         """One finding for each rendition; the pictures of all of them share the runs of the model."""
         scores: list[list[tuple[float, Picture]]] = [[] for _ in batch]
         queue = ((index, picture) for index, rendition in enumerate(batch) for picture in rendition.pictures)
-        for chunk in _chunks(queue, PICTURES_PER_RUN):
+        for chunk in _chunks(queue, at_once(self.settings, PICTURES_PER_RUN)):
             images = np.stack([prepare(open_picture(batch[index], picture)) for index, picture in chunk])
             for (index, picture), score in zip(chunk, self.score(images), strict=True):
                 scores[index].append((float(score), picture))

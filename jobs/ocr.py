@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
+from jobs.agreement import Difference, compare_texts, worst
 from jobs.pictures import open_picture
 from jobs.reading_order import reading_order
 from jobs.schema import LongText, Pixel, Placed, Score, Text
@@ -78,6 +79,13 @@ class Ocr(Task):
     needs = "pictures"
     schema = OcrData
 
+    @classmethod
+    def agrees(cls, theirs: Finding, ours: Finding) -> Difference | None:
+        """Whether the same is read on each page; where a line is, and how sure, may differ."""
+        rows = compare_texts({None: theirs.data["text"]}, {None: ours.data["text"]})
+        lines = compare_texts(_by_page(theirs.data["lines"]), _by_page(ours.data["lines"]))
+        return worst([difference for difference in (rows, lines) if difference])
+
     def load(self) -> None:
         """Open detector and recogniser with this task's number of threads."""
         self._reader = TextReader(model_folder(self.settings.tasks[self.name].model), self)
@@ -100,6 +108,13 @@ class Ocr(Task):
             pictures = appearances(pictures)
         rows = [row for lines in pictures for row in _texts_of_rows(lines)]
         return {"text": "\n".join(rows), "lines": [_entry(line) for lines in pictures for line in lines]}
+
+
+def _by_page(lines: Sequence[dict[str, Any]]) -> dict[int | None, str]:
+    texts: dict[int | None, list[str]] = {}
+    for line in lines:
+        texts.setdefault(line.get("page"), []).append(line["text"])
+    return {page: " ".join(of_page) for page, of_page in texts.items()}
 
 
 class TextReader:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
+from jobs.agreement import Difference, same_time
 from jobs.blazepose import KEYPOINTS, BlazePose, Body, Roi, pyramid_of
 from jobs.pictures import open_picture
 from jobs.schema import Pixel, Placed, Score
@@ -33,6 +34,11 @@ STEADY = 0.05
 SAME_PERSON = 0.12
 # A body that is no certain person, inside another and smaller than this share of it, is a limb of that one.
 LIMB = 0.6
+# A person found on two machines: the keypoints are on the average no farther apart than this share of the
+# person's height or width.
+SAME_STAND = 0.1
+# So many people without their like may be an honest difference.
+MOST_ALONE = 2
 SMALLEST_TILE = 64  # pixels
 LARGEST = 1920  # pixels; a larger picture shows the models nothing more
 
@@ -59,6 +65,17 @@ class Pose(Task):
     name = "pose"
     needs = "pictures"
     schema = PoseData
+
+    @classmethod
+    def agrees(cls, theirs: Finding, ours: Finding) -> Difference | None:
+        """Whether the same people stand the same way; one more or less may be at the edge of being seen."""
+        one, other = theirs.data["people"], ours.data["people"]
+        same = _pairs_of(one, other)
+        alone = len(one) + len(other) - 2 * same
+        if not alone:
+            return None
+        said = f"{same} of {len(one)} people stand as ours do, who are {len(other)}"
+        return Difference(said, gross=alone > MOST_ALONE and alone > same)
 
     def load(self) -> None:
         """Load detector and landmark model with this task's number of threads."""
@@ -98,6 +115,24 @@ def people(model: BlazePose, image: np.ndarray, tiles: Sequence[float] = TILES) 
         if not any(_is_same(body, other) or _is_part(body, other) for other in kept):
             kept.append(body)
     return kept
+
+
+def _pairs_of(theirs: Sequence[dict[str, Any]], ours: Sequence[dict[str, Any]]) -> int:
+    """How many people of two findings are the same and stand the same way, each of them one time."""
+    free = list(ours)
+    for person in theirs:
+        like = next((other for other in free if _stands_like(person, other)), None)
+        if like is not None:
+            free.remove(like)
+    return len(ours) - len(free)
+
+
+def _stands_like(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    if one.get("page") != other.get("page") or not same_time(one.get("time"), other.get("time")):
+        return False
+    points, others = (np.array(person["keypoints"])[:, :2] for person in (one, other))
+    size = float(np.ptp(others, axis=0).max())
+    return float(np.linalg.norm(points - others, axis=1).mean()) <= SAME_STAND * max(size, 1.0)
 
 
 def _detections(

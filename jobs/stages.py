@@ -21,17 +21,20 @@ from typing import Any
 from redis import Redis
 
 from jobs.bench import Bench, Item, Result
+from jobs.checking import check
 from jobs.schema import bounded, bounded_prepared, check_finding
 from jobs.task import find_task
 from jobs.wanted import Wanted, analysis, models_of
-from mediaflow.catalog import assets, findings, locations, passages, work
+from mediaflow.catalog import assets, findings, locations, passages, provenance, work
 from mediaflow.catalog.database import connect, savepoint, transaction
 from mediaflow.errors import FindingError, MediaflowError, ModelError
+from mediaflow.fleet import distrust, ledger
+from mediaflow.fleet.settings import load_fleet
 from mediaflow.index.snapshot import follow
 from mediaflow.media import cache
 from mediaflow.models.identity import embed_text_model, task_model
 from mediaflow.queues.jobs import STORE, NewJob, enqueue
-from mediaflow.queues.lineage import child_id
+from mediaflow.queues.lineage import ancestors, child_id
 from mediaflow.queues.overview import served_queues
 from mediaflow.queues.recovery import live_jobs
 from mediaflow.settings import load_settings
@@ -203,22 +206,10 @@ def store(bench: Bench, run: int, task: str, model: str, results: list[Result]) 
     with closing(connect()) as db:
         with transaction(db):
             for result in results:
-                asset = assets.by_hash(db, result["asset"])
-                if asset is None or not work.was_asked(db, asset["id"], task, model):
-                    log.info("Nobody wants %s (%s) of %s (any more).", task, model, result["asset"])
-                    continue
-                if result.get("reason") is not None:
-                    work.fail(db, asset["id"], task, model, *_why(result))
-                    continue
-                try:
-                    with savepoint(db):
-                        _keep(db, asset["id"], task, model, result)
-                        _want_text(db, asset["id"], result, task, wanted)
-                except BROKEN as error:
-                    work.fail(db, asset["id"], task, model, _refusal(task, error), True)
-                else:
-                    work.finish(db, asset["id"], task, model, result.get("box"))
+                _store(db, task, model, result, wanted)
         wanted.enqueue_all()
+        distrust.tell(db)
+    _measure(task, results)
     # Beside the heartbeats: a large index takes minutes.
     building = Thread(target=_follow)
     building.start()
@@ -226,6 +217,66 @@ def store(bench: Bench, run: int, task: str, model: str, results: list[Result]) 
         building.join(0.5)
         if building.is_alive() and not bench.wait(0.2):
             building.join()
+
+
+def _store(db: sqlite3.Connection, task: str, model: str, result: Result, wanted: Wanted) -> None:
+    asset = assets.by_hash(db, result["asset"])
+    if asset is None or not work.was_asked(db, asset["id"], task, model):
+        log.info("Nobody wants %s (%s) of %s (any more).", task, model, result["asset"])
+        return
+    id, box = asset["id"], result.get("box")
+    checked = provenance.box_of(db, id, task, model)
+    if (box or checked) and not _is_awaited(db, id, task, model, box, wanted.job):
+        log.info("Somebody else does %s (%s) of %s.", task, model, result["asset"])
+        return
+    if result.get("reason") is not None:
+        if checked:
+            provenance.count_check(db, checked, task, "failed")
+        work.fail(db, id, task, model, *_why(result))
+        return
+    try:
+        with savepoint(db):
+            _keep(db, id, task, model, result, checked)
+            _want_text(db, id, result, task, wanted)
+    except BROKEN as error:
+        if box is None:
+            work.fail(db, id, task, model, _refusal(task, error), True)
+        else:
+            distrust.differed(db, box, task, _refusal(task, error), gross=False)
+            work.reopen(db, id, task, model)
+            wanted.want(db, id, task, model, _item(db, id, result), at_home=True)
+        return
+    work.finish(db, id, task, model, box)
+    if box and distrust.choose(db, box, task):
+        work.reopen(db, id, task, model)
+        wanted.want(db, id, task, model, _item(db, id, result))
+
+
+def _is_awaited(db: sqlite3.Connection, asset: int, task: str, model: str, box: str | None, job: str) -> bool:
+    """Whether a result of `job` is what the ledger waits for, and its box is one to be believed."""
+    distrusted = box is not None and provenance.is_distrusted(db, box)
+    return not distrusted and provenance.awaited(db, asset, task, model, {job, *ancestors(job)})
+
+
+def _item(db: sqlite3.Connection, asset: int, result: Result) -> Item:
+    """The item that a result is of."""
+    item = {"asset": result["asset"]}
+    if source := result.get("source"):
+        item |= {"source": source, "texts": [row["text"] for row in passages.of(db, asset, source)]}
+    return item
+
+
+def _measure(task: str, results: list[Result]) -> None:
+    """Tell the fleet's ledger how long this machine took."""
+    seconds = [result["seconds"] for result in results if not result.get("box") and result.get("seconds")]
+    if not seconds or not load_fleet().enabled:
+        return
+    machine = sum(seconds) / max(1, load_settings().tasks[task].workers)
+    try:
+        with closing(ledger.open_ledger()) as fleet:
+            ledger.measured(fleet, "here", task, len(seconds), machine, time.time())
+    except sqlite3.Error as error:
+        log.warning("How long %s takes here could not be written down: %s", task, error)
 
 
 def _follow() -> None:
@@ -243,8 +294,13 @@ def _refusal(task: str, error: Exception) -> str:
     return f"{task} found what cannot be stored ({type(error).__name__}: {error})"
 
 
-def _keep(db: sqlite3.Connection, asset: int, task: str, model: str, result: Result) -> None:
+def _keep(
+    db: sqlite3.Connection, asset: int, task: str, model: str, result: Result, checked: str | None
+) -> None:
+    """Store a finding, after what the box `checked` says in its place was compared with it."""
     found = check_finding(find_task(task), model, result)
+    if checked is not None:
+        check(db, checked, asset, task, model, result, found)
     source = result.get("source") or "picture"
     if source == "picture":
         findings.store(db, asset, task, model, result["data"], result["seconds"])

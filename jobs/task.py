@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from jobs.agreement import Difference, compare_data, compare_vectors, worst
 from mediaflow.errors import ConfigError
 from mediaflow.media.rendition import Rendition
 from mediaflow.queues.arguments import Form
@@ -66,6 +67,15 @@ class Task(ABC):
     def may_write(cls, model: str, source: str | None) -> Collection[str]:  # noqa: ARG003
         """The spaces that vectors found with `model` may be in; `source` where they are of text."""
         return cls.spaces if source is None else ()
+
+    @classmethod
+    def agrees(cls, theirs: Finding, ours: Finding) -> Difference | None:
+        """How what a box has found differs from what this machine found of the same asset; None: not at all.
+
+        Vectors are in the order of their spaces and ordinals. A task says here what its models differ by.
+        """
+        differences = (compare_data(theirs.data, ours.data), compare_vectors(theirs.vectors, ours.vectors))
+        return worst([difference for difference in differences if difference])
 
     @abstractmethod
     def analyse(self, batch: Sequence[Rendition]) -> list[Finding]:

@@ -9,12 +9,14 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from jobs.agreement import Difference, compare_texts, worst
 from jobs.schema import LongText, Seconds, Text
 from jobs.task import Finding, Task, register
 from jobs.whisper import Heard, Whisper
 from mediaflow.media.rendition import Rendition
 from mediaflow.media.subtitles import Word, phrases, text_of
 from mediaflow.media.voice import Window, windows
+from mediaflow.models.device import at_once
 from mediaflow.models.store import model_folder
 from mediaflow.queues.arguments import Form
 
@@ -23,6 +25,8 @@ ROUND = 4  # batches that are heard, and vote on the language of their recording
 # A window speaks another language than its recording when it is this long (seconds) and this sure.
 _OWN_SECONDS = 10.0
 _OWN_SURE = 0.9
+# Seconds of a recording within which the time of what is said may differ from machine to machine.
+PART = 300.0
 
 Votes = dict[str, float]
 
@@ -43,19 +47,26 @@ class TranscribeData(Form):
 
 @register
 class Transcribe(Task):
-    """Whisper base by CTranslate2 (Radford et al. 2022, MIT); windows of several recordings share a batch."""
+    """Whisper by CTranslate2 (Radford et al. 2022, MIT); windows of several recordings share a batch."""
 
     name = "transcribe"
     needs = "audio"
     together: ClassVar[int] = 32
     schema = TranscribeData
 
+    @classmethod
+    def agrees(cls, theirs: Finding, ours: Finding) -> Difference | None:
+        """Whether the same is said, and in which minutes."""
+        whole = compare_texts({None: theirs.data["text"]}, {None: ours.data["text"]})
+        parts = compare_texts(_by_part(theirs.data["segments"]), _by_part(ours.data["segments"]))
+        return worst([difference for difference in (whole, parts) if difference])
+
     def load(self) -> None:
         """Load the model with this task's number of threads, and the voice detector."""
         from faster_whisper.vad import get_vad_model
 
         task = self.settings.tasks[self.name]
-        self._whisper = Whisper(model_folder(task.model), self.settings.device, task.threads)
+        self._whisper = Whisper(model_folder(task.model), self.settings, task.threads)
         get_vad_model()
 
     def analyse(self, batch: Sequence[Rendition]) -> list[Finding]:
@@ -63,8 +74,9 @@ class Transcribe(Task):
         votes: list[Votes] = [defaultdict(float) for _ in batch]
         said: list[list[Word]] = [[] for _ in batch]
         queue = _queue(batch)
-        while turn := sorted(islice(queue, ROUND * BATCH), key=lambda each: each[1].seconds):
-            chunks = [turn[at : at + BATCH] for at in range(0, len(turn), BATCH)]
+        size = at_once(self.settings, BATCH, on_gpu=2)
+        while turn := sorted(islice(queue, ROUND * size), key=lambda each: each[1].seconds):
+            chunks = [turn[at : at + size] for at in range(0, len(turn), size)]
             heard = [(chunk, self._whisper.hear([window for _, window in chunk])) for chunk in chunks]
             for chunk, group in heard:
                 for (index, window), languages in zip(chunk, group.languages, strict=True):
@@ -75,6 +87,13 @@ class Transcribe(Task):
                 for (index, _), words in zip(chunk, self._whisper.decode(group, spoken), strict=True):
                     said[index].extend(words)
         return [Finding(_data(words, vote)) for words, vote in zip(said, votes, strict=True)]
+
+
+def _by_part(segments: Sequence[dict[str, Any]]) -> dict[int | None, str]:
+    texts: dict[int | None, list[str]] = {}
+    for segment in segments:
+        texts.setdefault(int(segment["start"] // PART), []).append(segment["text"])
+    return {part: " ".join(of_part) for part, of_part in texts.items()}
 
 
 def _queue(batch: Sequence[Rendition]) -> Iterator[tuple[int, Window]]:

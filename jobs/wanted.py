@@ -60,13 +60,22 @@ class Wanted:
     _live: Live = field(default_factory=Live)
     _asked: float = float("-inf")
 
-    def want(self, db: sqlite3.Connection, asset: int, task: str, model: str, item: Item) -> None:
+    def want(
+        self,
+        db: sqlite3.Connection,
+        asset: int,
+        task: str,
+        model: str,
+        item: Item,
+        *,
+        at_home: bool = False,
+    ) -> None:
         """Enter the work in the ledger and gather its item, unless it is done or under way.
 
-        What may not leave, and what is to show whether a box was right, is gathered apart.
+        What must stay at home, may not leave, or is to show whether a box was right, is gathered apart.
         """
         check = provenance.box_of(db, asset, task, model) is not None
-        at_home = check or (load_fleet().enabled and not may_leave(db, item["asset"], task))
+        at_home = at_home or check or (load_fleet().enabled and not may_leave(db, item["asset"], task))
         kind = Kind(task, model, at_home, check)
         job, items = self._open.get(kind) or (child_id(self.job, task, at_home=at_home), [])
         if work.want(db, asset, task, model, job, _Lazy(self._is_live)):

@@ -13,6 +13,8 @@ import numpy as np
 
 from mediaflow.media.subtitles import Word
 from mediaflow.media.voice import LONGEST, Window
+from mediaflow.models.device import speech_device
+from mediaflow.settings import Settings
 
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel
@@ -44,13 +46,10 @@ class Heard:
 class Whisper:
     """A Whisper model in CTranslate2 form, warm."""
 
-    def __init__(self, folder: Path, device: str, threads: int) -> None:
-        import ctranslate2  # type: ignore[import-untyped]
+    def __init__(self, folder: Path, settings: Settings, threads: int) -> None:
         from faster_whisper import WhisperModel
 
-        if device == "auto":
-            device = "cuda" if ctranslate2.get_cuda_device_count() else "cpu"
-        compute = "float16" if device == "cuda" else "int8"
+        device, compute = speech_device(settings)
         self.model: WhisperModel = WhisperModel(
             str(folder), device=device, compute_type=compute, cpu_threads=threads, local_files_only=True
         )
@@ -110,7 +109,7 @@ class Whisper:
         ]
 
     def _retry(self, window: Window, language: str, first: _Result) -> _Result:
-        import ctranslate2
+        import ctranslate2  # type: ignore[import-untyped]
 
         ctranslate2.set_random_seed(0)  # the same sound says the same every time
         encoded = self.hear([window], LONGEST).encoded

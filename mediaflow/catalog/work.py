@@ -47,6 +47,15 @@ def finish(db: sqlite3.Connection, asset: int, task: str, model: str, box: str |
     _settle(db, asset, task, model, "done", box=box)
 
 
+def reopen(db: sqlite3.Connection, asset: int, task: str, model: str) -> None:
+    """Want again what is done or under way; no job has it yet. What a box found of it is to be checked."""
+    db.execute(
+        "UPDATE work SET state = 'wanted', job = 'none', changed = ?"
+        " WHERE asset = ? AND task = ? AND model = ?",
+        (time.time(), asset, task, model),
+    )
+
+
 def fail(
     db: sqlite3.Connection,
     asset: int,

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from mediaflow.cli import catalog, doctor, failures, models, processes, search, submit
+from mediaflow.cli import catalog, doctor, failures, fleet, models, processes, search, submit
 from mediaflow.errors import MediaflowError
 from mediaflow.privacy import keep_private
 
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 app.add_typer(models.app, name="models")
 app.add_typer(catalog.index_app, name="index")
+app.add_typer(fleet.fleet_app, name="fleet")
 for group in (submit, search, catalog, failures, processes, doctor):
     for command in group.commands:
         app.command()(command)

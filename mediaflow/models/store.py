@@ -76,6 +76,23 @@ def verify(names: list[str]) -> list[str]:
     return problems
 
 
+def missing_files(name: str) -> list[ModelFile]:
+    """The files of a model that are missing or wrong, each read and hashed."""
+    return [file for file in find_model(name).files if _problem(models_home() / name / file.name, file)]
+
+
+def put(name: str, file: ModelFile, came: Path) -> None:
+    """Put a file of a model that came some other way in its place, verified; `came` is gone after it.
+
+    Raises ModelError where it is not what its SHA-256 says.
+    """
+    problem = _problem(came, file)
+    if problem:
+        came.unlink(missing_ok=True)
+        raise ModelError(f"Model {name}: what came as {file.name}{problem.removeprefix(str(came))}.")
+    _put_in_place(came, models_home() / name / file.name)
+
+
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file, as 64 hex digits; raises OSError."""
     digest = hashlib.sha256()

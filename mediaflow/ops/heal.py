@@ -14,6 +14,7 @@ from mediaflow.catalog import failures, undone, work
 from mediaflow.catalog.database import transaction
 from mediaflow.catalog.locations import Scope
 from mediaflow.catalog.undone import Undone
+from mediaflow.fleet import distrust
 from mediaflow.ops.plan import plan_for
 from mediaflow.ops.submit import enqueue_files
 from mediaflow.queues.recovery import Reclaimed, Reclaimer, live_jobs
@@ -42,6 +43,7 @@ class Healer:
 
     def heal(self, db: sqlite3.Connection, connection: Redis) -> int:
         """Enqueue what is lost or due again; returns how many files."""
+        distrust.tell(db)
         due, lost = undone.due(db), undone.lost(db, self._lost(db, connection))
         # What has failed before may take a worker along: it has a job of its own.
         enqueue_undone(db, connection, due, together=1)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,11 +58,12 @@ def send(pid: int, number: signal.Signals) -> bool:
     return True
 
 
-def end_all(home: Path, seconds: float = 20) -> None:
-    """Kill everything of this home at once, until nothing is left."""
+def end_all(home: Path, seconds: float = 20, about_to_die: Callable[[int], object] = bool) -> None:
+    """Kill everything of this home at once, until nothing is left; each pid is told before it is killed."""
     deadline = time.monotonic() + seconds
     while left := processes(home):
         for process in left:
+            about_to_die(process.pid)
             send(process.pid, signal.SIGKILL)
         if time.monotonic() > deadline:
             raise RuntimeError(f"these do not die: {left}")

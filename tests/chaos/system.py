@@ -138,10 +138,10 @@ class System:
         """kill -9 of everything at once, the server too; returns how many there were. `up` starts no more."""
         self.halt()
         everything = processes(self.home)
-        self.killed.update(process.pid for process in everything)
         if self.server:
             self.server.kill()
-        end_all(self.home)
+        # Commands may begin at this very moment: they are killed too, and must not be blamed for it.
+        end_all(self.home, about_to_die=self.killed.add)
         self.stopped_for_good.clear()
         return len(everything)
 

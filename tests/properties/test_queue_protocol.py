@@ -20,13 +20,16 @@ from rq.serializers import JSONSerializer
 from rq.worker import Worker
 
 from mediaflow.queues import connection, recovery
-from mediaflow.queues.jobs import PREPARE, NewJob, enqueue, queue
+from mediaflow.queues.jobs import ANALYSE, PREPARE, NewJob, enqueue, queue
 from mediaflow.queues.recovery import MOST_DEATHS, Reclaimer, live_jobs
 
 pytestmark = pytest.mark.slow
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 NAMES = ("prepare", "ocr")
 NAME = st.sampled_from(["prepare", "prepare", "prepare", "ocr"])  # one, above all, in which much happens
+
+# What a job of each queue is: in another queue it would be refused.
+WORK = {"prepare": (PREPARE, (1, [1], ["ocr"])), "ocr": (ANALYSE, (1, "ocr", "m", [{"asset": "0" * 64}]))}
 
 
 @dataclass
@@ -70,7 +73,7 @@ class Protocol(RuleBasedStateMachine):
     def jobs_are_enqueued(self, name: str, count: int) -> None:
         ids = [f"job-{self.count}-{number}" for number in range(count)]
         self.count += 1
-        enqueue(self.client, name, [NewJob(id, PREPARE, (1, [1], ["ocr"]), id) for id in ids])
+        enqueue(self.client, name, [NewJob(id, *WORK[name], id) for id in ids])
         self.open |= dict.fromkeys(ids, name)
 
     @rule(data=st.data())

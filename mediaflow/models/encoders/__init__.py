@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from mediaflow.models.device import device_of
 from mediaflow.settings import Settings
 
 if TYPE_CHECKING:
     import numpy as np
-
-GPU = Path("/dev/nvidiactl")
 
 
 class TextEncoder(Protocol):
@@ -170,9 +169,7 @@ def visual_vectors(encoder: ImageEncoder, images: Sequence[np.ndarray]) -> np.nd
 
 def _prefers_torch(settings: Settings) -> bool:
     """Whether a GPU and the extra are there; told without importing torch, which takes seconds."""
-    if settings.device == "cpu" or importlib.util.find_spec("sentence_transformers") is None:
-        return False
-    return settings.device == "cuda" or GPU.exists()
+    return device_of(settings) == "cuda" and importlib.util.find_spec("sentence_transformers") is not None
 
 
 def _without_scheme(name: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mediaflow.errors import ConfigError, ModelError
+from mediaflow.models.device import torch_device
 from mediaflow.models.encoders.minilm import unit
 from mediaflow.settings import Settings
 
@@ -29,11 +30,13 @@ def open_model(name: str, settings: Settings) -> SentenceTransformer:
             f"The model {name!r} needs the extra `torch`, which is not installed. Run: scripts/setup --torch"
         ) from None
     model, _, revision = name.partition("@")
-    device = None if settings.device == "auto" else settings.device
     try:
         # Never code that a repository brings along, never weights in a format that can run code.
         return SentenceTransformer(
-            model, device=device, revision=revision or None, model_kwargs={"use_safetensors": True}
+            model,
+            device=torch_device(settings),
+            revision=revision or None,
+            model_kwargs={"use_safetensors": True},
         )
     except Exception as error:  # hub, files and torch each raise their own
         reason = str(error).strip().split("\n")[0]

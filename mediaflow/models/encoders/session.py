@@ -1,4 +1,4 @@
-"""How ONNX Runtime is used: threads from the settings, no spinning, the GPU where it is asked for."""
+"""How ONNX Runtime is used: threads from the settings, no spinning."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mediaflow.errors import ModelError
+from mediaflow.models.device import onnx_providers
 from mediaflow.settings import Settings
 
 if TYPE_CHECKING:
@@ -30,10 +31,7 @@ def open_session(
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.enable_cpu_mem_arena = not shapes_vary
     options.log_severity_level = 3
-    available = onnxruntime.get_available_providers()
-    wanted = ["CPUExecutionProvider"]
-    if settings.device != "cpu" and "CUDAExecutionProvider" in available:
-        wanted.insert(0, "CUDAExecutionProvider")
+    wanted = onnx_providers(settings)
     source = model if isinstance(model, bytes) else str(model)
     try:
         return onnxruntime.InferenceSession(source, options, providers=wanted)

@@ -26,7 +26,7 @@ DONE_WITHOUT = (
 )
 FOUND_WITHOUT = (
     "FROM findings f WHERE NOT EXISTS (SELECT 1 FROM work w WHERE w.asset = f.asset AND w.task = f.task"
-    " AND w.model = f.model AND w.state = 'done')"
+    " AND w.model = f.model AND (w.state = 'done' OR w.box IS NOT NULL))"
 )
 ALONE = {
     "passages": "FROM passages AS x WHERE NOT EXISTS (SELECT 1 FROM findings f WHERE f.asset = x.asset"
@@ -66,7 +66,7 @@ def examine(visit: Examination, db: sqlite3.Connection) -> None:
             f"{count(_number(db, DONE_WITHOUT), 'piece', 'pieces')} of work done, but nothing found",
             "wanted again",
             # A job that is in no queue is a lost one, and is found lost below or by the next submit.
-            "UPDATE work SET state = 'wanted', job = 'none' WHERE (asset, task, model) IN"
+            "UPDATE work SET state = 'wanted', job = 'none', box = NULL WHERE (asset, task, model) IN"
             f" (SELECT w.asset, w.task, w.model {DONE_WITHOUT})",
         )
         _check_tasks(visit, db)

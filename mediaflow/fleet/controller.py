@@ -1,0 +1,418 @@
+"""The controller: at each tick the boxes that are there become those that are wanted, within the caps.
+
+It is a function of the ledger, the market's list, the backlog and the time: it never sleeps, never asks what
+time it is, and what it remembers beside the ledger may be lost. So it can be killed anywhere, and it runs in
+simulated time as it does in real time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+
+from mediaflow.fleet import hosts, ledger
+from mediaflow.fleet.backlog import Backlog
+from mediaflow.fleet.cost import Estimate, Scale, fitting, learned_scale
+from mediaflow.fleet.health import DRAINING_SECONDS, Pace, Verdict, verdict
+from mediaflow.fleet.ledger import Box
+from mediaflow.fleet.listing import MISSING_LISTS, MISSING_SECONDS, UNCERTAIN_SECONDS, Listing
+from mediaflow.fleet.market import (
+    Market,
+    MarketError,
+    NoCredit,
+    Offer,
+    OfferGone,
+    Order,
+    OrderUncertain,
+    Refused,
+    Throttled,
+)
+from mediaflow.fleet.policies import Desire, Policy, Situation, by_deadline
+from mediaflow.fleet.resumption import resumes
+from mediaflow.fleet.settings import FleetSettings
+from mediaflow.fleet.speeds import Speeds
+from mediaflow.fleet.spending import (
+    DRAIN_SECONDS,
+    Spending,
+    over_budget,
+    refusal,
+    spending,
+    write_charges,
+)
+
+# The list is looked at so seldom while nothing is rented; charges and credit are asked for so often.
+IDLE_LOOK_SECONDS = 600.0
+ACCOUNT_SECONDS = 600.0
+OFFERS_SECONDS = 45.0
+# After the last box has ended, it is looked for at every tick for a while.
+WATCHED_SECONDS = 900.0
+# Pauses before the next order: after a refusal of the market (doubled up to the longest), a box without work.
+PAUSE_SECONDS, LONGEST_PAUSE = 300.0, 3600.0
+IDLE_PAUSE_SECONDS = 600.0
+# So many boxes that failed, one after another and before they did anything: something of ours is wrong.
+FAILURES, FAILURES_WITHIN = 3, 7200.0
+# Below this many dollars of credit nothing is ordered.
+LEAST_CREDIT = 0.5
+
+Environment = Callable[[str, str], Mapping[str, str]]
+
+
+class Controller:
+    """Rents and ends boxes on a market, and writes it all into the ledger.
+
+    `environment` makes the variables of a box of its label and its token; `secret` makes a token.
+    """
+
+    def __init__(
+        self,
+        market: Market,
+        db: sqlite3.Connection,
+        settings: FleetSettings,
+        *,
+        environment: Environment = lambda _label, _token: {},
+        secret: Callable[[], str] = secrets.token_urlsafe,
+        policy: Policy = by_deadline,
+    ) -> None:
+        self._market, self._db, self._settings = market, db, settings
+        self._environment, self._secret, self._policy = environment, secret, policy
+        self._listing = Listing(label_prefix(settings))
+        self._pace = Pace()
+        self._destroyed: dict[str, float] = {}
+        self._strays: list[int] = []
+        self._offers: tuple[float, Sequence[Offer]] = (float("-inf"), ())
+        self._account_at = float("-inf")
+        self._watched_until = float("-inf")
+        self._no_order_before = float("-inf")
+        self._pause = PAUSE_SECONDS
+        self._trouble = ""
+        self._told_trouble = ("", 0.0)
+        self._told: dict[str, object] = {}
+
+    def tick(self, now: float, backlog: Backlog) -> Desire:
+        """Look, judge, decide, and do it. Errors of the market are told in the ledger, not raised."""
+        boxes = ledger.boxes(self._db)
+        if (
+            not boxes
+            and not backlog.waiting
+            and now - self._listing.at < self._look_seconds(now, boxes, backlog)
+        ):
+            desire = Desire("Nothing waits.")
+            self._tell(now, backlog, desire, boxes)
+            return desire
+        self._trouble = "" if now >= self._no_order_before else self._trouble
+        self._look(now, boxes, backlog)
+        self._judge(now, ledger.boxes(self._db), backlog)
+        boxes = ledger.boxes(self._db)
+        spent = spending(self._db, now) if boxes or backlog.waiting else Spending(0, 0)
+        desire = self._decide(now, boxes, backlog, spent)
+        self._end(now, ledger.boxes(self._db))
+        self._renew(now, ledger.boxes(self._db), spent)
+        self._tell(now, backlog, desire, ledger.boxes(self._db), spent)
+        return desire
+
+    # --- what is there ---
+
+    def _look_seconds(self, now: float, boxes: Sequence[Box], backlog: Backlog) -> float:
+        watched = boxes or backlog.waiting or self._strays or now < self._watched_until
+        return 0.0 if watched else IDLE_LOOK_SECONDS
+
+    def _look(self, now: float, boxes: Sequence[Box], backlog: Backlog) -> None:
+        """Ask for the list, and now and then for what was paid; what cannot be known stays as it was."""
+        if now - self._listing.at < self._look_seconds(now, boxes, backlog):
+            return
+        try:
+            instances = self._market.instances()
+            if self._listing.is_odd(instances, boxes):
+                raise MarketError("The market lists no box at all, and some were there.")
+            self._strays = self._listing.enter(self._db, instances, boxes, now)
+            if (boxes or self._watched_until > now) and now - self._account_at > ACCOUNT_SECONDS:
+                self._account_at = now
+                self._ask_account(now)
+        except MarketError as error:
+            self._in_trouble(now, f"What is rented cannot be seen: {error}")
+
+    def _ask_account(self, now: float) -> None:
+        write_charges(self._db, self._market.charges(now - 3 * 86400), self._listing.prefix, now)
+        ledger.put_fact(self._db, "credit", self._market.credit(), now)
+
+    # --- what is wrong ---
+
+    def _judge(self, now: float, boxes: Sequence[Box], backlog: Backlog) -> None:
+        """Mark boxes that are no good, and those that are over."""
+        mix = backlog.total(ready=True)
+        speeds = Speeds(ledger.rates(self._db)) if boxes and mix else Speeds()
+        for box in boxes:
+            if box.state == "ending":
+                self._confirm(now, box)
+                continue
+            missing = self._listing.is_missing(box.label, now, seconds=MISSING_SECONDS)
+            if box.contract is None:
+                if missing and now - box.intended > UNCERTAIN_SECONDS:
+                    self._ended(now, box, "nothing came of the order")
+                continue
+            found = verdict(
+                box, self._listing.now.get(box.label), self._listing.unchanged(box.label, now), now
+            )
+            if found is None and missing:
+                found = Verdict("the market lists it no more")
+            if found is None and box.state == "working":
+                found = self._pace.look(box, mix, speeds, now)
+            if found is not None:
+                self._give_up(now, box, found)
+            elif box.state == "draining" and self._is_drained(box, now):
+                self._change(now, box, "ending", box.reason or "drained")
+
+    def _confirm(self, now: float, box: Box) -> None:
+        """A box at its end is ended when it was destroyed and is not listed any more."""
+        destroyed = self._destroyed.get(box.label)
+        if box.contract is None:
+            if self._listing.is_missing(box.label, now) and now - box.intended > UNCERTAIN_SECONDS:
+                self._ended(now, box, box.reason or "nothing came of the order")
+        elif (
+            destroyed is not None
+            and self._listing.at > destroyed
+            and self._listing.is_missing(box.label, now, lists=MISSING_LISTS - 1)
+        ):
+            self._ended(now, box, box.reason or "")
+
+    def _is_drained(self, box: Box, now: float) -> bool:
+        since = float((ledger.fact(self._db, f"drain {box.label}") or {}).get("since", 0))
+        if now - since > DRAINING_SECONDS or box.hello is None:
+            return True
+        # What it had in hand when it was told is answered or went home: the gateway wrote since.
+        return box.in_hand == 0 and now - since > 15
+
+    def _give_up(self, now: float, box: Box, found: Verdict) -> None:
+        if found.strike:
+            hosts.strike(self._db, box.machine, box.host, found.reason, now)
+        self._change(now, box, "ending", found.reason)
+
+    def _ended(self, now: float, box: Box, reason: str) -> None:
+        ledger.update(self._db, box.label, state="ended", ended=now, reason=reason)
+        ledger.event(self._db, now, f"ended: {reason}", box.label)
+        self._db.execute("DELETE FROM facts WHERE name = ?", (f"drain {box.label}",))
+        self._destroyed.pop(box.label, None)
+        self._pace.forget(box.label)
+        self._watched_until = now + WATCHED_SECONDS
+
+    def _change(self, now: float, box: Box, state: str, reason: str) -> None:
+        """Set a box's state; what has come nearer to its end meanwhile stays there."""
+        if state == "draining":
+            ledger.put_fact(self._db, f"drain {box.label}", {"since": now}, now)
+        self._db.execute(
+            "UPDATE boxes SET state = ?, reason = ? WHERE label = ? AND state NOT IN ('ending', 'ended')",
+            (state, reason, box.label),
+        )
+        ledger.event(self._db, now, f"{state}: {reason}", box.label)
+
+    # --- what is wanted ---
+
+    def _decide(self, now: float, boxes: list[Box], backlog: Backlog, spent: Spending) -> Desire:
+        hold = ledger.fact(self._db, "hold") or ""
+        wanted = [box for box in boxes if box.state in ("intended", "loading", "working")]
+        if hold:
+            for box in boxes if hold == "down" else wanted:
+                if box.state != "ending":
+                    state = "draining" if hold == "drain" and box.hello is not None else "ending"
+                    self._change(now, box, state, f"asked for: mediaflow fleet {hold}")
+            return Desire(f"Nothing is rented until `mediaflow fleet resume` (`fleet {hold}`).")
+        for box in over_budget(spent, wanted, self._settings, DRAIN_SECONDS):
+            self._release(now, box, "the budget is spent")
+            wanted.remove(box)
+        for box in list(wanted):
+            if box.expires - now < DRAIN_SECONDS:
+                self._release(now, box, "it has lived as long as a box may")
+                wanted.remove(box)
+        situation = self.situation(now, backlog, wanted)
+        try:
+            desire = self._policy(situation)
+        except MarketError as error:
+            self._in_trouble(now, f"What is offered cannot be seen: {error}")
+            return Desire("The market does not say what it offers.")
+        for box in wanted:
+            if box.label in desire.release:
+                self._release(now, box, "not needed any more")
+                if box.hello is not None and box.in_hand == 0 and desire.order is None:
+                    self._no_order_before = max(self._no_order_before, now + self._idle_pause(box, now))
+        if desire.order is not None:
+            why = self._why_not(now, boxes, desire.order, spent)
+            if why is None:
+                self._order(now, desire.order)
+            else:
+                return Desire(f"{desire.why} Nothing is ordered: {why}.", None, (), desire.candidates)
+        return desire
+
+    def situation(self, now: float, backlog: Backlog, boxes: Sequence[Box]) -> Situation:
+        """What the policy decides by; `boxes` are those that load or work."""
+        waits = bool(backlog.waiting)
+        return Situation(
+            now=now,
+            backlog=backlog,
+            settings=self._settings,
+            speeds=Speeds(ledger.rates(self._db)) if waits else Speeds(),
+            boxes=boxes,
+            offers=lambda: self.offers(now),
+            resumes=resumes(self._settings.fallback, backlog, now),
+            scale=learned_scale(self._db) if waits else Scale(),
+        )
+
+    def offers(self, now: float) -> list[Offer]:
+        """What can be rented, fits the settings, and is not blocked. Raises MarketError."""
+        if now - self._offers[0] > OFFERS_SECONDS:
+            self._offers = (now, self._market.offers())
+        machines, bad_hosts = hosts.blocked(self._db, now)
+        return fitting(self._offers[1], self._settings, machines, bad_hosts)
+
+    def _idle_pause(self, box: Box, now: float) -> float:
+        """A box that found nothing to do although something waits: the next would not either."""
+        return IDLE_PAUSE_SECONDS if now - (box.worked or box.hello or now) > 60 else 0.0
+
+    def _release(self, now: float, box: Box, reason: str) -> None:
+        """Let a box finish what it has in hand; one that has not begun ends at once."""
+        self._change(now, box, "draining" if box.hello is not None else "ending", reason)
+
+    def _why_not(self, now: float, boxes: Sequence[Box], wish: Estimate, spent: Spending) -> str | None:
+        if now < self._no_order_before:
+            return self._trouble or "a box has just had nothing to do"
+        if self._listing.at < now:
+            return "it is not known what is rented"
+        if (credit := ledger.fact(self._db, "credit")) is not None and credit < LEAST_CREDIT and boxes:
+            return f"the account has {credit:.2f} $ left"
+        failed = self._db.execute(
+            "SELECT COUNT(*), MAX(ended) FROM (SELECT hello, ended FROM boxes WHERE state = 'ended'"
+            " AND contract IS NOT NULL ORDER BY ended DESC LIMIT ?) WHERE hello IS NULL AND ended > ?",
+            (FAILURES, now - FAILURES_WITHIN),
+        ).fetchone()
+        if failed[0] >= FAILURES and now - failed[1] < LONGEST_PAUSE / 2:
+            return "the last boxes did not come up (`mediaflow fleet logs BOX`)"
+        needed = min(wish.start.warm + wish.work, 1800.0)
+        return refusal(spent, boxes, wish.price, wish.offer.traffic_in, needed, self._settings)
+
+    # --- what is done ---
+
+    def _order(self, now: float, wish: Estimate) -> None:
+        """Write a box down, then order it, once. What came of it is in the ledger."""
+        offer, settings = wish.offer, self._settings
+        token = self._secret()
+        label = self._listing.prefix + hashlib.sha256(token.encode() + b"label").hexdigest()[:8]
+        bid = None
+        if settings.rent == "interruptible":
+            bid = round((offer.bid - offer.storage) * settings.bid, 4)
+        row = {
+            "label": label, "state": "intended", "token": hashlib.sha256(token.encode()).hexdigest(),
+            "machine": offer.machine, "host": offer.host, "gpu": offer.gpu, "region": offer.region,
+            "price": wish.price, "storage": offer.storage, "traffic": offer.traffic_in, "bid": bid,
+            "intended": now, "lease": now + settings.silence_minutes * 60,
+            "expires": now + settings.caps.hours * 3600,
+        }  # fmt: skip
+        with ledger.transaction(self._db):
+            ledger.insert(self._db, row)
+            what = f"wanted: {offer.gpu} of host {offer.host} for {wish.price:.3f} $ an hour"
+            ledger.event(self._db, now, what, label)
+        environment = self._environment(label, token)
+        order = Order(offer.id, label, settings.image, settings.disk_gb, environment, bid)
+        self._offers = (float("-inf"), ())
+        try:
+            contract = self._market.order(order)
+        except OrderUncertain as error:
+            if error.contract is not None:
+                ledger.update(self._db, label, contract=error.contract)
+                box = ledger.box(self._db, label)
+                assert box is not None
+                self._change(now, box, "ending", "the order was refused, and a box made all the same")
+            self._in_trouble(now, f"It is not known what came of an order: {error}")
+        except (OfferGone, Throttled) as error:
+            self._never_was(now, label, str(error))
+        except (NoCredit, Refused) as error:
+            self._never_was(now, label, str(error))
+            self._no_order_before = now + self._pause
+            self._pause = min(LONGEST_PAUSE, self._pause * 2)
+            self._in_trouble(now, str(error))
+        except MarketError as error:  # whatever else went wrong on the way: there may be a box
+            self._in_trouble(now, f"It is not known what came of an order: {error}")
+        else:
+            self._pause = PAUSE_SECONDS
+            self._db.execute(
+                "UPDATE boxes SET contract = ?, state = CASE state WHEN 'intended' THEN 'loading' ELSE state"
+                " END WHERE label = ?",
+                (contract, label),
+            )
+            ledger.event(self._db, now, f"ordered: contract {contract}", label)
+
+    def _never_was(self, now: float, label: str, reason: str) -> None:
+        ledger.update(self._db, label, state="ended", ended=now, reason=reason)
+        ledger.event(self._db, now, f"not ordered: {reason}", label)
+
+    def _end(self, now: float, boxes: Sequence[Box]) -> None:
+        """Destroy what is at its end, and what is ours and wanted by nobody, until it is not listed."""
+        for contract in list(self._strays):
+            try:
+                self._market.destroy(contract)
+                ledger.event(self._db, now, f"destroyed contract {contract}, which nobody wanted")
+            except MarketError as error:
+                self._in_trouble(now, f"A box cannot be ended: {error}")
+        for box in boxes:
+            if box.state != "ending" or box.contract is None:
+                continue
+            if box.label in self._destroyed and box.label not in self._listing.now:
+                continue
+            try:
+                self._market.destroy(box.contract)
+                self._destroyed.setdefault(box.label, now)
+            except MarketError as error:
+                self._in_trouble(now, f"Box {box.label} cannot be ended: {error}")
+
+    def _renew(self, now: float, boxes: Sequence[Box], spent: Spending) -> None:
+        """Renew the leases of boxes that may go on; those for which the budget has no room end now."""
+        alive = [box for box in boxes if box.state not in ("ending", "ended")]
+        over = {box.label for box in over_budget(spent, alive, self._settings)}
+        for box in alive:
+            if box.label in over:
+                self._change(now, box, "ending", "the budget is spent")
+                continue
+            lease = min(now + self._settings.silence_minutes * 60, box.expires)
+            if lease > box.lease:
+                ledger.update(self._db, box.label, lease=lease)
+
+    # --- what is told ---
+
+    def _in_trouble(self, now: float, what: str) -> None:
+        self._trouble = what
+        if what != self._told_trouble[0] or now - self._told_trouble[1] > 3600:
+            self._told_trouble = (what, now)
+            ledger.event(self._db, now, what)
+
+    def _tell(
+        self,
+        now: float,
+        backlog: Backlog,
+        desire: Desire,
+        boxes: Sequence[Box],
+        spent: Spending | None = None,
+    ) -> None:
+        """Say in the ledger what is done and why, where it has changed."""
+        works = any(box.state == "working" for box in boxes)
+        resumption = resumes(self._settings.fallback, backlog, now)
+        fallback = ""
+        if backlog.waiting and not works:
+            fallback = "waits" if resumption > now else "here"
+        said: dict[str, object] = {
+            "why": desire.why,
+            "trouble": self._trouble,
+            "fallback": fallback,
+            "resumes": resumption if resumption > now else None,
+        }
+        for name, value in said.items():
+            if self._told.get(name, self) != value:
+                self._told[name] = value
+                ledger.put_fact(self._db, name, value, now)
+        if now - float(str(self._told.get("beat", 0))) >= 30:
+            self._told["beat"] = now
+            ledger.put_fact(self._db, "beat", now, now)
+
+
+def label_prefix(settings: FleetSettings) -> str:
+    """With what the labels of this installation's boxes begin."""
+    return f"mediaflow-{settings.name}-"
