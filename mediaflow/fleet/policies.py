@@ -16,15 +16,14 @@ from mediaflow.fleet.market import Offer
 from mediaflow.fleet.settings import FleetSettings
 from mediaflow.fleet.speeds import HERE, Speeds
 
-# This machine would be late when its work, longer by this, does not fit into the time that is left ...
-LATE = 1.08
+# This machine would be late when its work, longer by a part and some seconds, does not fit into the time left ...
+LATE, LATE_SLACK = 1.03, 300.0
 # ... and is in time again when it fits, longer by this: then boxes go.
-IN_TIME = 1.12
-# Boxes are to do so much more than they must.
-SPARE = 1.25
-# A box is ordered early when it works so many times as long as its start takes; else it waits for more.
-WORTH = 8.0
-# So long before it is too late for one box, one is ordered whatever it costs: a box may fail and be replaced.
+IN_TIME, IN_TIME_SLACK = 1.06, 600.0
+# Boxes that are planned are to manage so much more than they must, those that are there only so much more.
+SPARE, SPARE_THERE = 1.25, 1.05
+# A box is ordered so long before it would be too late: it may fail and be replaced. Not sooner: the later it
+# is, the better it is known what this machine does not manage.
 REPLACEMENT_PART, REPLACEMENT_LEAST, REPLACEMENT_MOST = 0.15, 1200.0, 3600.0
 # What is late already should be done in this time.
 LATE_SECONDS = HOUR
@@ -53,12 +52,12 @@ class Situation:
         """Seconds that this machine can work until a deadline."""
         return max(0.0, deadline - max(self.now, self.resumes))
 
-    def lacking(self, deadline: float, margin: float) -> float:
-        """Seconds of this machine's work, longer by a margin, that do not fit in before a deadline."""
+    def lacking(self, deadline: float, margin: float, slack: float) -> float:
+        """Seconds of this machine's work, longer by a part and a slack, that do not fit in before a deadline."""
         items = self.backlog.until(deadline)
         tasks = self.speeds.seconds(HERE, items)
         whole = seconds_here(items, self.backlog.unprepared(deadline), self.speeds)
-        return max(0.0, min(tasks, whole * margin - self.left(deadline)))
+        return max(0.0, min(tasks, whole * margin + slack - self.left(deadline)))
 
     def hosts(self) -> set[int]:
         """The hosts that have a box of ours."""
@@ -85,34 +84,35 @@ def by_deadline(situation: Situation) -> Desire:
     labels = [box.label for box in situation.boxes]
     if not deadlines:
         return Desire("Nothing waits.", release=idle(situation))
-    if not any(situation.lacking(deadline, IN_TIME if labels else LATE) for deadline in deadlines):
+    if not any(situation.lacking(deadline, IN_TIME, IN_TIME_SLACK) for deadline in deadlines):
         return Desire("This machine does the rest in time.", release=labels)
-    lacking = {deadline: situation.lacking(deadline, LATE) for deadline in deadlines}
-    if situation.boxes and _suffices(situation, lacking, ()):
+    lacking = {deadline: situation.lacking(deadline, LATE, LATE_SLACK) for deadline in deadlines}
+    if not any(lacking.values()):
+        there = f"{_boxes(len(labels))} will be done soon." if labels else "This machine does it in time."
+        return Desire(there, release=idle(situation))
+    if situation.boxes and _suffices(situation, lacking, SPARE_THERE):
         return Desire(f"{_boxes(len(labels))} will be done in time.", release=idle(situation))
-    candidates = _candidates(situation, lacking)
-    if not candidates:
+    candidates, chosen, count = _plan(situation, lacking)
+    if chosen is None:
         return Desire("More is needed, and no offer fits.", release=idle(situation))
-    chosen = next((each for each in candidates if _suffices(situation, lacking, (each,))), candidates[0])
-    late = _hours(max(lacking.values()))
-    if not situation.boxes and not _is_pressed(situation, lacking, chosen):
-        ready = situation.speeds.seconds(chosen.offer.gpu, situation.backlog.total(ready=True))
-        paid = min(max(lacking.values()) / max(chosen.speedup, 1e-9), ready)
-        if paid < WORTH * (chosen.start.warm + TAIL_SECONDS):
-            return Desire(
-                f"This machine alone would be {late} late; a box waits for more work, or until it presses.",
-                candidates=candidates,
-            )
-    return Desire(f"This machine alone would be {late} late.", chosen, idle(situation), candidates)
+    late = f"This machine alone would be {_hours(max(lacking.values()))} late"
+    if not situation.boxes and _suffices(
+        situation, lacking, SPARE, [chosen] * count, _replacement(situation)
+    ):
+        return Desire(f"{late}; there is time to order {_boxes(count).lower()} yet.", candidates=candidates)
+    return Desire(f"{late}.", chosen, idle(situation), candidates)
 
 
 def cheapest_offer(situation: Situation) -> Desire:
-    """As `by_deadline`, but whatever costs least an hour, however slow."""
-    desire = by_deadline(situation)
-    if desire.order is None:
-        return desire
-    cheapest = min(desire.candidates, key=lambda each: (each.price, each.offer.id))
-    return Desire(desire.why, cheapest, desire.release, desire.candidates)
+    """When this machine would be late, at once whatever costs least an hour, until nothing waits."""
+    lacking = {
+        deadline: situation.lacking(deadline, LATE, LATE_SLACK) for deadline in situation.backlog.deadlines()
+    }
+    if not any(lacking.values()) or (situation.boxes and _suffices(situation, lacking, SPARE_THERE)):
+        return Desire("Nothing more is needed.", release=idle(situation))
+    candidates = _compare(situation, situation.backlog.until(max(lacking)), 1.0)
+    cheapest = min(candidates, key=lambda each: (each.price, each.offer.id), default=None)
+    return Desire("This machine alone would be late.", cheapest, idle(situation), candidates)
 
 
 def always_on(situation: Situation) -> Desire:
@@ -153,11 +153,31 @@ def idle(situation: Situation) -> list[str]:
     ]
 
 
-def _candidates(situation: Situation, lacking: Mapping[float, float]) -> list[Estimate]:
-    """Offers for what this machine cannot do in time, the cheapest first."""
+def _plan(
+    situation: Situation, lacking: Mapping[float, float]
+) -> tuple[Sequence[Estimate], Estimate | None, int]:
+    """Offers for what this machine cannot do in time, the cheapest first; the best of them, and how many such.
+
+    Several cheap boxes may cost less than the one that is fast enough.
+    """
     items = situation.backlog.until(max(lacking))
     whole = situation.speeds.seconds(HERE, items)
-    return _compare(situation, items, max(lacking.values()) / whole if whole else 1.0)
+    part = max(lacking.values()) / whole if whole else 1.0
+    first = candidates = _compare(situation, items, part)
+    best: tuple[float, Estimate | None, int] = (math.inf, None, 0)
+    for count in range(1, max(1, situation.settings.caps.boxes - len(situation.boxes)) + 1):
+        for each in candidates:
+            if each.dollars * count >= best[0]:
+                break
+            if _suffices(situation, lacking, SPARE, [each] * count):
+                best = (each.dollars * count, each, count)
+                break
+        candidates = _compare(situation, items, part / (count + 1))
+    if best[1] is None and first:
+        # None is enough: the fastest for their money, as many as may be.
+        fastest = max(first, key=lambda each: each.speedup)
+        return first, fastest, max(1, situation.settings.caps.boxes - len(situation.boxes))
+    return first, best[1], best[2]
 
 
 def _compare(situation: Situation, items: Mapping[str, int], part: float) -> list[Estimate]:
@@ -173,9 +193,13 @@ def _compare(situation: Situation, items: Mapping[str, int], part: float) -> lis
 
 
 def _suffices(
-    situation: Situation, lacking: Mapping[float, float], more: Sequence[Estimate], later: float = 0.0
+    situation: Situation,
+    lacking: Mapping[float, float],
+    spare: float,
+    more: Sequence[Estimate] = (),
+    later: float = 0.0,
 ) -> bool:
-    """Whether the boxes, and `more` ordered `later` seconds from now, do what is lacking in time."""
+    """Whether the boxes, and `more` ordered `later` seconds from now, do what is lacking before each deadline."""
     for deadline, seconds in lacking.items():
         items = situation.backlog.until(deadline)
         due = max(deadline, situation.now + LATE_SECONDS)
@@ -186,16 +210,15 @@ def _suffices(
         for each in more:
             start = each.start.seconds + later
             done += situation.speeds.speedup(each.offer.gpu, items) * max(0.0, due - situation.now - start)
-        if done < seconds * SPARE:
+        if done < seconds * spare:
             return False
     return True
 
 
-def _is_pressed(situation: Situation, lacking: Mapping[float, float], chosen: Estimate) -> bool:
-    """Whether it would be too late when the box were ordered only after the time that replacing one takes."""
+def _replacement(situation: Situation) -> float:
+    """Seconds that it takes to find that a box is no good and to replace it."""
     part = situation.settings.deadline_hours * HOUR * REPLACEMENT_PART
-    later = min(REPLACEMENT_MOST, max(REPLACEMENT_LEAST, part))
-    return not _suffices(situation, lacking, (chosen,), later)
+    return min(REPLACEMENT_MOST, max(REPLACEMENT_LEAST, part))
 
 
 def _still_starting(situation: Situation, box: Box) -> float:
