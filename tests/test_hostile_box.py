@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import os
 import socket
@@ -25,6 +26,8 @@ from mediaflow.catalog.database import connect as open_catalog
 from mediaflow.catalog.locations import Candidate
 from mediaflow.media.cache import rendition_folder
 from mediaflow.media.rendition import Picture, Rendition
+from mediaflow.models.registry import find_model
+from mediaflow.models.store import installed
 from mediaflow.queues import embedded
 from mediaflow.queues.connection import connect, redis_url
 from mediaflow.queues.jobs import ANALYSE, AllowedJob, NewJob, enqueue, queue
@@ -40,6 +43,7 @@ from tests.boxes import (
     gateway_process,
     vector_of,
 )
+from tests.conftest import missing
 from tests.installation import until
 
 pytestmark = pytest.mark.slow
@@ -268,10 +272,39 @@ def test_no_path_leads_out_of_what_is_served(scene: Scene) -> None:
             connection = raw(scene.gateway)
 
 
-def test_models_are_those_of_the_boxes_tasks_alone(scene: Scene) -> None:
-    """Guard: the name is compared with what the tasks need and what models.yaml names. `look` needs none."""
-    for name in ("minilm/model.onnx", "whisper-base/model.bin", "whisper-base/config.json"):
-        assert status(scene.box, "GET", f"/models/{name}") == 404
+def test_models_are_those_of_the_boxes_tasks_alone(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guard: a name is compared with what the tasks need and models.yaml names, and is no path before."""
+    monkeypatch.setenv("MEDIAFLOW_FLEET__ENABLED", "true")
+    monkeypatch.setenv("MEDIAFLOW_FLEET__LIBRARIES", "{default: [nsfw]}")
+    monkeypatch.setenv("MEDIAFLOW_FLEET__GATEWAY__LISTEN", "127.0.0.1")
+    if not (installed("open-nsfw") and installed("whisper-base")):
+        missing("scripts/setup --models fetches the models")
+    mine, others = find_model("open-nsfw").files[0], find_model("whisper-base").files[0]
+    server = embedded.start()
+    try:
+        with gateway_process(home) as gateway:
+            box = gateway.client(enter_box(BOX))
+            url = f"/models/open-nsfw/{mine.name}"
+            whole = box.ask("GET", url).content
+            assert hashlib.sha256(whole).hexdigest() == mine.sha256
+            part = box.ask("GET", url, headers={"range": "bytes=100-199"})
+            assert (part.status_code, part.content) == (206, whole[100:200])
+            for name in (
+                f"whisper-base/{others.name}", f"open-nsfw/..%2fwhisper-base%2f{others.name}", "open-nsfw/",
+                f"open-nsfw/.%2f{mine.name}", "open-nsfw", "nothing/model.bin", f"open-nsfw/{mine.name}%00",
+            ):  # fmt: skip
+                assert status(box, "GET", f"/models/{name}") == 404, name
+            assert 404 in [status(box, "GET", url, headers={"range": "bytes=0-0"}) for _ in range(30)]
+    finally:
+        embedded.stop(server)
+
+
+def test_an_item_is_looked_at_again_when_it_is_handed_out(scene: Scene) -> None:
+    """Guard: a job that was enqueued when its library could leave does not take its files along later."""
+    hashes = scene.enqueue(2, library="private")
+    [hash] = scene.enqueue(1)
+    assert [item["item"]["asset"] for item in scene.box.take()] == [hash]
+    until(lambda: sorted(scene.sent_home()) == hashes, "the others are to be done here")
 
 
 def test_other_queues_and_tasks_give_nothing(scene: Scene) -> None:
