@@ -17,13 +17,15 @@ from typing import Any
 import pytest
 from redis import Redis
 from rq.exceptions import DequeueTimeout
+from rq.serializers import JSONSerializer
 from rq.worker import Worker
 
 from mediaflow.fleet import ledger
 from mediaflow.ops.processes import Planned, start_worker
 from mediaflow.queues.connection import connect
-from mediaflow.queues.jobs import queue
+from mediaflow.queues.jobs import ANALYSE, AllowedJob, AllowedQueue, NewJob, enqueue, queue
 from mediaflow.queues.lineage import child_id, is_at_home
+from mediaflow.queues.recovery import Reclaimer, bury_predecessors
 from mediaflow.service.certificate import gateway_certificate, gateway_folder
 from mediaflow.service.links import Links
 from tests.boxes import (
@@ -36,7 +38,9 @@ from tests.boxes import (
     gateway_process,
 )
 from tests.installation import Installation, answer, paint, paint_many, until
+from workers.bench import WorkerBench
 from workers.gateway.leaving_queue import LeavingQueue
+from workers.worker import WarmWorker
 
 pytestmark = pytest.mark.slow
 
@@ -285,22 +289,37 @@ def test_a_gateway_that_is_killed_loses_nothing(
         assert all_is_done(served, 12)
 
 
-def test_a_stand_in_that_begins_anew_does_not_strike_off_its_siblings(
-    served: Installation, box: Client, tmp_path: Path
-) -> None:
-    """They share a pid; a queue that was away ends all of them, and each begins anew."""
-    submit(tmp_path / "pictures", 8)
-    items: list[dict[str, Any]] = []
-    while len(items) < 8:
-        items += box.take()
+def test_a_stand_in_that_begins_anew_does_not_strike_off_its_siblings(redis_url: str, colours: Path) -> None:
+    """They share a process: each is known by its seat."""
     with closing(connect()) as client:
-        before = stand_ins(client)
-        assert len(before) == 4  # two for each of two tasks
-        client.client_kill_filter(_type="normal", skipme=True)
-        until(lambda: len(stand_ins(client) - before) == 4, "all have begun anew")
-        assert not stand_ins(client) & before
-    assert box.answer(*(finding(item["id"]) for item in items)) == 8
-    assert all_is_done(served, 8)
+        first, second = (WarmWorker("look", WorkerBench("look", client), f"{BOX}-{n}-") for n in (1, 2))
+        for worker in (first, second):
+            worker.register_birth()
+        again = WarmWorker("look", WorkerBench("look", client), f"{BOX}-1-")
+        bury_predecessors(client, again.name)
+        assert stand_ins(client) == {second.name}
+
+
+def test_a_job_that_is_taken_while_somebody_looks_for_those_of_the_dead_stays_where_it_is(
+    redis_url: str, colours: Path
+) -> None:
+    """Who read its record as waiting, and then as started, took it from a worker that had just begun."""
+    with closing(connect()) as client:
+        worker = WarmWorker("look", WorkerBench("look", client), f"{BOX}-1-")
+        worker.register_birth()
+        enqueue(client, "look", [NewJob("job", ANALYSE, (1, "look", "look", [{"asset": "a" * 64}]), "")])
+        found = AllowedQueue.dequeue_any(worker.queues, None, client, AllowedJob, JSONSerializer)
+        assert found is not None
+        job = found[0]
+
+        class TakenMeanwhile(Reclaimer):
+            def _stranded(self, *given: Any) -> Any:
+                worker.prepare_execution(job)
+                worker.prepare_job_execution(job, remove_from_intermediate_queue=True)
+                return super()._stranded(*given)
+
+        assert TakenMeanwhile(("look",)).look(client).waiting == 0
+        assert queue("look", client).get_job_ids() == []
 
 
 # --- certificate, links, numbers -------------------------------------------------------------------
