@@ -10,20 +10,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mediaflow.fleet.backlog import HOUR, Backlog
-from mediaflow.fleet.cost import TAIL_SECONDS, Estimate, Scale, estimates, guessed_start, seconds_here
+from mediaflow.fleet.cost import Estimate, Scale, estimates, guessed_start, seconds_here
 from mediaflow.fleet.ledger import Box
 from mediaflow.fleet.market import Offer
 from mediaflow.fleet.settings import FleetSettings
 from mediaflow.fleet.speeds import HERE, Speeds
 
-# This machine would be late when its work, longer by a part and some seconds, does not fit into the time left ...
+# This machine would be late when its work, longer by a part and some seconds, does not fit in the time ...
 LATE, LATE_SLACK = 1.03, 300.0
 # ... and is in time again when it fits, longer by this: then boxes go.
 IN_TIME, IN_TIME_SLACK = 1.06, 600.0
 # Boxes that are planned are to manage so much more than they must, those that are there only so much more.
-SPARE, SPARE_THERE = 1.25, 1.05
-# A box is ordered so long before it would be too late: it may fail and be replaced. Not sooner: the later it
-# is, the better it is known what this machine does not manage.
+SPARE, SPARE_THERE = 1.15, 1.05
+# A box is ordered so long before it would be too late, or would need more boxes or more money: it may fail
+# and be replaced. Not sooner: the later it is, the better it is known what this machine does not manage. But
+# offers go: of those that are there now half are rented by others within about so many hours.
+DEARER = 1.01
+OFFER_HOURS = 12.0
 REPLACEMENT_PART, REPLACEMENT_LEAST, REPLACEMENT_MOST = 0.15, 1200.0, 3600.0
 # What is late already should be done in this time.
 LATE_SECONDS = HOUR
@@ -53,7 +56,7 @@ class Situation:
         return max(0.0, deadline - max(self.now, self.resumes))
 
     def lacking(self, deadline: float, margin: float, slack: float) -> float:
-        """Seconds of this machine's work, longer by a part and a slack, that do not fit in before a deadline."""
+        """Seconds of this machine's work, longer by a part and a slack, that do not fit before a deadline."""
         items = self.backlog.until(deadline)
         tasks = self.speeds.seconds(HERE, items)
         whole = seconds_here(items, self.backlog.unprepared(deadline), self.speeds)
@@ -92,15 +95,16 @@ def by_deadline(situation: Situation) -> Desire:
         return Desire(there, release=idle(situation))
     if situation.boxes and _suffices(situation, lacking, SPARE_THERE):
         return Desire(f"{_boxes(len(labels))} will be done in time.", release=idle(situation))
-    candidates, chosen, count = _plan(situation, lacking)
-    if chosen is None:
+    plan = _plan(situation, lacking)
+    if plan is None:
         return Desire("More is needed, and no offer fits.", release=idle(situation))
     late = f"This machine alone would be {_hours(max(lacking.values()))} late"
-    if not situation.boxes and _suffices(
-        situation, lacking, SPARE, [chosen] * count, _replacement(situation)
-    ):
-        return Desire(f"{late}; there is time to order {_boxes(count).lower()} yet.", candidates=candidates)
-    return Desire(f"{late}.", chosen, idle(situation), candidates)
+    if not situation.boxes and not _is_due(situation, lacking):
+        then = _plan(situation, lacking, _replacement(situation))
+        if then is not None and _is_early(situation, lacking, plan, then):
+            there_is = f"there is time to order {_boxes(len(plan.boxes)).lower()} yet"
+            return Desire(f"{late}; {there_is}.", candidates=plan.candidates)
+    return Desire(f"{late}.", plan.boxes[0], idle(situation), plan.candidates)
 
 
 def cheapest_offer(situation: Situation) -> Desire:
@@ -153,31 +157,59 @@ def idle(situation: Situation) -> list[str]:
     ]
 
 
-def _plan(
-    situation: Situation, lacking: Mapping[float, float]
-) -> tuple[Sequence[Estimate], Estimate | None, int]:
-    """Offers for what this machine cannot do in time, the cheapest first; the best of them, and how many such.
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Boxes to rent and what they cost; whether they are `enough`, and what was compared."""
 
-    Several cheap boxes may cost less than the one that is fast enough.
+    boxes: Sequence[Estimate]
+    dollars: float
+    enough: bool
+    candidates: Sequence[Estimate]
+
+
+def _plan(situation: Situation, lacking: Mapping[float, float], later: float = 0.0) -> _Plan | None:
+    """The cheapest boxes that do in time what is lacking when they are ordered `later` seconds from now.
+
+    Several cheap boxes may cost less than the one that is fast enough. None where there is no offer.
     """
     items = situation.backlog.until(max(lacking))
     whole = situation.speeds.seconds(HERE, items)
     part = max(lacking.values()) / whole if whole else 1.0
-    first = candidates = _compare(situation, items, part)
-    best: tuple[float, Estimate | None, int] = (math.inf, None, 0)
-    for count in range(1, max(1, situation.settings.caps.boxes - len(situation.boxes)) + 1):
-        for each in candidates:
-            if each.dollars * count >= best[0]:
+    candidates = _compare(situation, items, part)
+    best: _Plan | None = None
+    room = max(1, situation.settings.caps.boxes - len(situation.boxes))
+    for count in range(1, room + 1):
+        shares = candidates if count == 1 else _compare(situation, items, part / count)
+        for first in range(len(shares) - count + 1):
+            boxes = shares[first : first + count]
+            dollars = sum(each.dollars for each in boxes)
+            if best is not None and dollars >= best.dollars:
                 break
-            if _suffices(situation, lacking, SPARE, [each] * count):
-                best = (each.dollars * count, each, count)
+            if _suffices(situation, lacking, SPARE, boxes, later):
+                best = _Plan(boxes, dollars, True, candidates)
                 break
-        candidates = _compare(situation, items, part / (count + 1))
-    if best[1] is None and first:
-        # None is enough: the fastest for their money, as many as may be.
-        fastest = max(first, key=lambda each: each.speedup)
-        return first, fastest, max(1, situation.settings.caps.boxes - len(situation.boxes))
-    return first, best[1], best[2]
+    if best is None and candidates:
+        fastest = sorted(candidates, key=lambda each: -each.speedup)[:room]
+        return _Plan(fastest, sum(each.dollars for each in fastest), False, candidates)
+    return best
+
+
+def _is_early(situation: Situation, lacking: Mapping[float, float], plan: _Plan, then: _Plan) -> bool:
+    """Whether to wait: the plan would do later too, and losing the offer costs less than waiting saves."""
+    if not then.enough or len(then.boxes) > len(plan.boxes) or then.dollars > plan.dollars * DEARER:
+        return False
+    best = plan.boxes[0]
+    others = [each for each in plan.candidates if each.dollars >= best.dollars and each is not best]
+    if not others:
+        return False
+    waits = min(
+        deadline - situation.now - seconds * SPARE / max(best.speedup, 1e-9)
+        for deadline, seconds in lacking.items()
+        if seconds > 0
+    )
+    lost = (others[0].dollars - best.dollars) * min(1.0, max(0.0, waits) / HOUR / 2 / OFFER_HOURS)
+    needless = (IN_TIME - 1) * max(0.0, waits) + IN_TIME_SLACK
+    return lost <= needless / max(best.speedup, 1e-9) * best.price / HOUR
 
 
 def _compare(situation: Situation, items: Mapping[str, int], part: float) -> list[Estimate]:
@@ -199,7 +231,7 @@ def _suffices(
     more: Sequence[Estimate] = (),
     later: float = 0.0,
 ) -> bool:
-    """Whether the boxes, and `more` ordered `later` seconds from now, do what is lacking before each deadline."""
+    """Whether the boxes, and `more` ordered `later` seconds from now, do what is lacking in time."""
     for deadline, seconds in lacking.items():
         items = situation.backlog.until(deadline)
         due = max(deadline, situation.now + LATE_SECONDS)
@@ -213,6 +245,12 @@ def _suffices(
         if done < seconds * spare:
             return False
     return True
+
+
+def _is_due(situation: Situation, lacking: Mapping[float, float]) -> bool:
+    """Whether something that this machine will not do in time is due so soon that waiting is no choice."""
+    soon = situation.now + _replacement(situation)
+    return any(seconds > 0 and deadline <= soon for deadline, seconds in lacking.items())
 
 
 def _replacement(situation: Situation) -> float:
