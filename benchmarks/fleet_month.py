@@ -16,13 +16,12 @@ from statistics import mean
 
 from benchmarks.installation import arguments, print_answer, say
 from mediaflow.fleet.policies import POLICIES
-from mediaflow.fleet.settings import FleetSettings
+from mediaflow.fleet.settings import load_fleet
 from mediaflow.fleet.simulator.arrivals import DAY, HOUR, MONTH_START
 from mediaflow.fleet.simulator.month import simulate
 from mediaflow.fleet.simulator.report import Report
-from mediaflow.fleet.simulator.work import TASKS
 
-SETTINGS = FleetSettings(enabled=True, libraries={"default": TASKS})
+SETTINGS = load_fleet().model_copy(update={"enabled": True})
 RATIO_GOAL, DEADLINE_GOAL = 1.3, 0.95
 Months = Mapping[str, Sequence[Report]]
 

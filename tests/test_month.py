@@ -8,16 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mediaflow.fleet.settings import CapSettings, FleetSettings
+from mediaflow.fleet.settings import CapSettings, load_fleet
 from mediaflow.fleet.simulator.arrivals import DAY, HOUR, MONTH_START, Arrival, month
 from mediaflow.fleet.simulator.faults import FAULTS
 from mediaflow.fleet.simulator.month import Month, simulate
 from mediaflow.fleet.simulator.prices import Prices
 from mediaflow.fleet.simulator.report import cap_violations
-from mediaflow.fleet.simulator.work import TASKS
 from tests.installation import answer
 
-FLEET = FleetSettings(enabled=True, libraries={"default": TASKS})
+FLEET = load_fleet().model_copy(update={"enabled": True})
 
 
 def burst(files: int = 40_000, day: float = 1.0) -> Arrival:

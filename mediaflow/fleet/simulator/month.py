@@ -29,7 +29,7 @@ from mediaflow.fleet.simulator.report import (
     within_deadline,
 )
 from mediaflow.fleet.simulator.trade import Trade
-from mediaflow.fleet.simulator.work import HOME_SECONDS, TASKS, Work
+from mediaflow.fleet.simulator.work import HOME_SECONDS, TASKS, Work, home_weights
 from mediaflow.fleet.speeds import HERE
 
 # Seconds between two ticks: while boxes are there, while work is there, and while nothing is.
@@ -80,7 +80,7 @@ def simulate(
             controller.tick(now, _backlog(work, settings))
             step = _step(account, work, coming[0].at - now if coming else IDLE_STEP)
             now += step
-            _here(work, db, now, step)
+            _here(work, db, settings, now, step)
             boxes.step(now, step)
             work.settle(now)
             progress(min(1.0, (now - MONTH_START) / (end - MONTH_START)))
@@ -95,9 +95,10 @@ def _step(account: Account, work: Work, soonest: float) -> float:
     return max(0.001, min(step, soonest))
 
 
-def _here(work: Work, db: sqlite3.Connection, now: float, seconds: float) -> None:
+def _here(work: Work, db: sqlite3.Connection, settings: FleetSettings, now: float, seconds: float) -> None:
     """What this machine did in the `seconds` before `now`, for nothing."""
-    done = work.serve(seconds, HOME_SECONDS, HOME_SECONDS)
+    weights = home_weights(settings.fallback.priority)
+    done = work.serve(seconds, HOME_SECONDS, HOME_SECONDS, weights)
     for stage, used in done.seconds.items():
         ledger.measured(db, HERE, stage, done.items[stage], used, now)
 
