@@ -32,7 +32,7 @@ from mediaflow.fleet.simulator.trade import Trade
 from mediaflow.fleet.simulator.work import HOME_SECONDS, TASKS, Work, home_weights
 from mediaflow.fleet.speeds import HERE
 
-# Seconds between two ticks: while boxes are there, while work is there, and while nothing is.
+# Seconds between two ticks: while boxes work, while boxes or work are there, and while nothing is.
 BOX_STEP, WORK_STEP, IDLE_STEP = 20.0, 60.0, 3600.0
 # How long after the last day the work that is left may take.
 REST = 4 * DAY
@@ -91,7 +91,7 @@ def simulate(
 
 def _step(account: Account, work: Work, soonest: float) -> float:
     """Seconds till the next tick."""
-    step = BOX_STEP if account.open else WORK_STEP if work.open else IDLE_STEP
+    step = BOX_STEP if account.open and work.open else WORK_STEP if account.open or work.open else IDLE_STEP
     return max(0.001, min(step, soonest))
 
 
