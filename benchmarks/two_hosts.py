@@ -1,4 +1,4 @@
-"""Two hosts for benchmarks: queue, gateway and workers on one, a box on the other, each with one core of its own."""
+"""Two hosts for benchmarks: queue, gateway and workers on one, a box on the other, a core each."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def pinned_hosts() -> Iterator[Link]:
 
 
 def photos(media: Path, to: Path, count: int) -> None:
-    """Write `count` photos: the real ones again and again, encoded anew, so that no two have the same bytes."""
+    """Write `count` photos: the real ones again and again, encoded anew, no two with the same bytes."""
     from PIL import Image
 
     sources = [media / entry["path"] for entry in read_manifest(media) if entry["kind"] in PHOTOS]
@@ -137,8 +137,17 @@ def unprepared(installation: Installation) -> int:
     return _count(installation, "SELECT COUNT(*) FROM locations WHERE state = 'queued'")
 
 
+def done_by_box(installation: Installation) -> int:
+    """Items that the ledger says the box did."""
+    from mediaflow.fleet import ledger
+
+    with installation.here():
+        with closing(ledger.open_ledger()) as db:
+            return sum(each.done for each in ledger.boxes(db))
+
+
 def wait(condition: Callable[[], bool], what: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Wait until the condition holds. Raises RuntimeError with the log when the process ends before, or never."""
+    """Wait until the condition holds. Raises RuntimeError with the log when that does not come."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
         if process.poll() is not None or time.monotonic() > deadline:
