@@ -3,9 +3,9 @@
     python -m benchmarks.link [--photos 150] [--rounds 2] [--delay 100] [--json]
 
 Real photos through `nsfw` and `embed`, all by a box: queue, gateway, `prepare` and `index` on one host, the
-box on another, a core each; the link is carried by this process. All photos are prepared once; each round then
-does the same work from a copy of that state, at 0 ms and at the delay. The rate is counted from the first
-tenth that is done to the end, so that loading the models weighs on neither.
+box on another, a core each; the link is carried by this process. All photos are prepared once; each round
+then does the same work from a copy of that state, at 0 ms and at the delay. The rate is counted from the
+first tenth that is done to the end, so that loading the models weighs on neither.
 """
 
 from __future__ import annotations

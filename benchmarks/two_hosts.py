@@ -141,9 +141,8 @@ def done_by_box(installation: Installation) -> int:
     """Items that the ledger says the box did."""
     from mediaflow.fleet import ledger
 
-    with installation.here():
-        with closing(ledger.open_ledger()) as db:
-            return sum(each.done for each in ledger.boxes(db))
+    with installation.here(), closing(ledger.open_ledger()) as db:
+        return sum(each.done for each in ledger.boxes(db))
 
 
 def wait(condition: Callable[[], bool], what: str, process: subprocess.Popen[bytes], log: Path) -> None:
