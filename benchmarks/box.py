@@ -3,7 +3,7 @@
     python -m benchmarks.box [--photos 240] [--tasks nsfw,embed,transcribe] [--here] [--json]
 
 Real photos and recordings, prepared before. A box on a host of its own takes one task's items from a real
-gateway over TLS; the bare loop calls the same task on the same renditions and the same core, in batches of the
+gateway over TLS; the bare loop calls the same task on the same renditions and core, in batches of the
 same size. Both are timed cold, from before the model is loaded to the last finding (of the box: stored).
 --here: on one machine without network namespaces, as on one with a GPU.
 """

@@ -87,6 +87,19 @@ def test_a_file_that_kills_the_models_costs_the_box_one_file(
         assert box.process.poll() is None
 
 
+def test_a_box_whose_models_cannot_be_loaded_gives_its_items_back(
+    installation: Installation, gateway: GatewayProcess, market: MarketServer, tmp_path: Path
+) -> None:
+    (tmp_path / "box" / "home").mkdir(parents=True)
+    (tmp_path / "box" / "home" / "no-model").touch()
+    submit(tmp_path / "pictures", 6)
+    with real_box(tmp_path / "box", born(gateway), market.environment) as box:
+        until(lambda: "the model is not there" in box.said(), "it cannot load its models")
+        settle(installation)
+        assert installation.states() == {"done": 6}
+        assert len(installation.calls()) == 6
+
+
 def test_a_box_that_is_killed_loses_nothing_and_another_goes_on(
     installation: Installation, gateway: GatewayProcess, tmp_path: Path
 ) -> None:
