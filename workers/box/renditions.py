@@ -109,7 +109,7 @@ class Renditions:
                     size = unpack(stream, rendition_folder(asset), self._unpacking)
                     stream.finish()
                     return size
-            except (Cut, tarfile.ReadError) as error:  # cut short
+            except (Cut, tarfile.TarError) as error:  # cut short
                 log.warning("a rendition: %s", error)
                 self._life.wait(pause * random.uniform(0.5, 1.5))
                 pause = min(pause * 2, LONGEST_PAUSE)

@@ -155,8 +155,10 @@ class Serving:
                 self._renditions.hold(entry.asset, self._needs, link)
         except Over:
             return
-        except (Unfetched, OSError) as error:
-            self._answer(Entry(entry.id, item, ""), {"reason": str(error)})
+        except Exception as error:  # whatever it is, the item must not be forgotten
+            if not isinstance(error, Unfetched):
+                log.exception("A rendition could not be fetched")
+            self._answer(Entry(entry.id, item, ""), {"reason": str(error) or type(error).__name__})
             return
         self._ready.put(entry)
 
