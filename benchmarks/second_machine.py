@@ -2,19 +2,18 @@
 
     python -m benchmarks.second_machine [--photos 150] [--rounds 1] [--json]
 
-Real photos through `ocr`, `nsfw` and `embed`, from `submit` to the last finding, all processes cold. One host has
-queue, gateway, all workers and the stages around them, the other a box; each has one core.
+Real photos through `ocr`, `nsfw` and `embed`, from `submit` to the last finding, all processes cold. One host
+has queue, gateway, all workers and the stages around them, the other a box; each has one core.
 """
 
 from __future__ import annotations
 
 import time
 from contextlib import nullcontext
-from pathlib import Path
 from statistics import median
 
 from benchmarks.installation import Installation, arguments, print_answer, say, test_media
-from benchmarks.two_hosts import box, for_boxes, gateway, left, photos, pinned_hosts
+from benchmarks.two_hosts import box, done, done_by_box, for_boxes, gateway, left, photos, pinned_hosts
 from tests.network import Link
 
 GOAL = 0.6
@@ -56,20 +55,8 @@ def measure(link: Link, count: int, tasks: str, with_box: bool) -> tuple[float, 
                 time.sleep(0.2)
             seconds = time.monotonic() - started
             time.sleep(6)  # the gateway writes down every few seconds
-            share = done_by_box(installation) / (count * len(tasks.split(",")))
+            share = done_by_box(installation) / done(installation)
     return seconds, share
-
-
-def done_by_box(installation: Installation) -> int:
-    """Items that the ledger says the box did."""
-    from mediaflow.fleet import ledger
-
-    with installation.here():
-        db = ledger.open_ledger(Path(installation.home) / "fleet.sqlite")
-        try:
-            return sum(each.done for each in ledger.boxes(db))
-        finally:
-            db.close()
 
 
 if __name__ == "__main__":

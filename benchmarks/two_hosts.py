@@ -1,4 +1,4 @@
-"""Two hosts for benchmarks: queue, gateway and workers on one, a box on the other, each with one core of its own."""
+"""Two hosts for benchmarks: queue, gateway and workers on one, a box on the other, a core each."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def pinned_hosts() -> Iterator[Link]:
 
 
 def photos(media: Path, to: Path, count: int) -> None:
-    """Write `count` photos: the real ones again and again, encoded anew, so that no two have the same bytes."""
+    """Write `count` photos: the real ones again and again, encoded anew, no two with the same bytes."""
     from PIL import Image
 
     sources = [media / entry["path"] for entry in read_manifest(media) if entry["kind"] in PHOTOS]
@@ -50,11 +50,16 @@ def photos(media: Path, to: Path, count: int) -> None:
         (to / f"{number:05d}.jpg").write_bytes(out.getvalue())
 
 
-def for_boxes(link: Link, **settings: str) -> dict[str, str]:
+def address(link: Link | None) -> str:
+    """Where the gateway is: on the first host, or on this machine where there are no two."""
+    return link.first.address if link else "127.0.0.1"
+
+
+def for_boxes(link: Link | None, **settings: str) -> dict[str, str]:
     """The variables of an installation whose gateway is on the first host."""
     return {
         "MEDIAFLOW_FLEET__ENABLED": "true",
-        "MEDIAFLOW_FLEET__GATEWAY__LISTEN": link.first.address,
+        "MEDIAFLOW_FLEET__GATEWAY__LISTEN": address(link),
         "MEDIAFLOW_FLEET__GATEWAY__PORT": str(PORT),
         **settings,
     }
@@ -82,7 +87,7 @@ def gateway(installation: Installation) -> Iterator[None]:
 
 @contextmanager
 def box(
-    installation: Installation, link: Link, folder: Path, label: str = "mediaflow-benchmark"
+    installation: Installation, link: Link | None, folder: Path, label: str = "mediaflow-benchmark"
 ) -> Iterator[None]:
     """A box on the second host, which has said hello."""
     from mediaflow.fleet import ledger
@@ -97,7 +102,7 @@ def box(
             ledger.insert(db, {**columns, "gpu": "none", "region": "", **numbers, **times})
         pem = gateway_certificate().pem()
     born = {
-        "MEDIAFLOW_BOX_GATEWAY": f"https://{link.first.address}:{PORT}",
+        "MEDIAFLOW_BOX_GATEWAY": f"https://{address(link)}:{PORT}",
         "MEDIAFLOW_BOX_TOKEN": token,
         "MEDIAFLOW_BOX_CERTIFICATE": base64.b64encode(pem.encode()).decode(),
         "MEDIAFLOW_BOX_HOURS": "10",
@@ -115,9 +120,10 @@ def box(
         process.wait()
 
 
-def start_box(link: Link, variables: dict[str, str], out: IO[bytes]) -> subprocess.Popen[bytes]:
-    """`python -m workers.box` on the second host."""
-    command = link.second.command(PYTHON, "-m", "workers.box")
+def start_box(link: Link | None, variables: dict[str, str], out: IO[bytes]) -> subprocess.Popen[bytes]:
+    """`python -m workers.box` on the second host, or on this machine."""
+    command = [PYTHON, "-m", "workers.box"]
+    command = link.second.command(*command) if link else command
     return subprocess.Popen(command, env=variables, stdout=out, stderr=out, cwd=PROJECT)
 
 
@@ -137,8 +143,16 @@ def unprepared(installation: Installation) -> int:
     return _count(installation, "SELECT COUNT(*) FROM locations WHERE state = 'queued'")
 
 
+def done_by_box(installation: Installation) -> int:
+    """Items that the ledger says the box did."""
+    from mediaflow.fleet import ledger
+
+    with installation.here(), closing(ledger.open_ledger()) as db:
+        return sum(each.done for each in ledger.boxes(db))
+
+
 def wait(condition: Callable[[], bool], what: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Wait until the condition holds. Raises RuntimeError with the log when the process ends before, or never."""
+    """Wait until the condition holds. Raises RuntimeError with the log when that does not come."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
         if process.poll() is not None or time.monotonic() > deadline:
