@@ -155,7 +155,11 @@ class Controller:
                     self._ended(now, box, "nothing came of the order")
                 continue
             found = verdict(
-                box, self._listing.now.get(box.label), self._listing.unchanged(box.label, now), now
+                box,
+                self._listing.now.get(box.label),
+                self._listing.unchanged(box.label, now),
+                now,
+                self._settings,
             )
             if found is None and missing:
                 found = Verdict("the market lists it no more")
