@@ -81,7 +81,9 @@ def fleet(
         for name, value in (variables | settings).items():
             monkeypatch.setenv(name, value)
         load_fleet.cache_clear()
-        with closing(ledger.open_ledger()) as db:  # this machine was slow of late: alone it would be days late
+        with closing(
+            ledger.open_ledger()
+        ) as db:  # this machine was slow of late: alone it would be days late
             ledger.measured(db, "here", "look", 1, 3600, time.time())
         installation.queues = {"prepare", "index"}
         installation.up()
