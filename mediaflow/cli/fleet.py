@@ -128,12 +128,14 @@ def logs(
     json: Json = False,
 ) -> None:
     """Show the end of a box's log. Boxes are strangers' machines: it may say anything."""
-    from mediaflow.fleet.key import api_key
-    from mediaflow.fleet.vast import Vast
+    label, contract, ended = _find(box)
+    text = _log_kept_here(label) if ended else ""
+    if not text:
+        from mediaflow.fleet.key import api_key
+        from mediaflow.fleet.vast import Vast
 
-    fleet = _settings()
-    label, contract = _find(box)
-    said = [readable(line.expandtabs()) for line in Vast(fleet, api_key()).logs(contract, lines).splitlines()]
+        text = Vast(_settings(), api_key()).logs(contract, lines)
+    said = [readable(line.expandtabs()) for line in text.splitlines()[-lines:]]
     if json:
         print_json({"box": label, "contract": contract, "lines": said})
     else:
@@ -182,8 +184,16 @@ def _until_told() -> Event:
     return stop
 
 
-def _find(name: str) -> tuple[str, int]:
-    """The label and contract of a box that was named. Raises UsageError."""
+def _log_kept_here(label: str) -> str:
+    """What the gateway kept of what a box has said; the market has nothing of one that has ended."""
+    from mediaflow.settings import home
+
+    path = home() / "logs" / f"box-{label}.log"
+    return path.read_text(errors="replace") if path.exists() else ""
+
+
+def _find(name: str) -> tuple[str, int, bool]:
+    """The label and contract of a box that was named, and whether it has ended. Raises UsageError."""
     from mediaflow.errors import UsageError
     from mediaflow.fleet.ledger import boxes, open_ledger
 
@@ -199,4 +209,4 @@ def _find(name: str) -> tuple[str, int]:
             "no box" if not found else "more than one box" if len(found) > 1 else "a box without a contract"
         )
         raise UsageError(f"{readable(name)} names {what}: `mediaflow fleet status` shows them.")
-    return found[0].label, found[0].contract
+    return found[0].label, found[0].contract, found[0].state == "ended"

@@ -47,7 +47,7 @@ def _read(path: Path) -> str:
         ) from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}. It must be a file of yours.") from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
             raise ConfigError(f"{path} is not a file of yours: the API key is not read from it.")
@@ -55,4 +55,6 @@ def _read(path: Path) -> str:
             raise ConfigError(
                 f"{path} can be read by others: chmod 600 {path}, and change the key at Vast.ai."
             )
-        return file.read(_LARGEST).decode("utf-8", "replace").strip()
+        return os.read(descriptor, _LARGEST).decode("utf-8", "replace").strip()
+    finally:
+        os.close(descriptor)

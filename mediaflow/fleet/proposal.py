@@ -37,7 +37,9 @@ def propose(fleet: FleetSettings, most: int) -> dict[str, Any]:
         situation = controller.situation(now, backlog, wanted)
         desire = by_deadline(situation)
         items = backlog.total() or dict.fromkeys(active.tasks(), USUAL_FILES)
-        candidates = desire.candidates or _compare(situation, items)
+        candidates = list(desire.candidates or _compare(situation, items))
+        if desire.order is not None:  # what is wanted may not be what is cheapest for the work
+            candidates = [desire.order, *(each for each in candidates if each != desire.order)]
         spent = spending(db, now)
         machines, bad_hosts = hosts.blocked(db, now)
         refused = None

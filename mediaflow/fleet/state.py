@@ -36,7 +36,7 @@ def fleet_state(db: sqlite3.Connection, fleet: FleetSettings, now: float | None 
         "hold": held(db),
         "why": _why(db, fleet, pid),
         "trouble": _trouble(db, pid, now),
-        "fallback": _fallback(db, pid),
+        "fallback": _fallback(db, fleet, pid),
     }
 
 
@@ -76,10 +76,11 @@ def _trouble(db: sqlite3.Connection, pid: int | None, now: float) -> str:
     return str(ledger.fact(db, "trouble") or "")
 
 
-def _fallback(db: sqlite3.Connection, pid: int | None) -> str:
+def _fallback(db: sqlite3.Connection, fleet: FleetSettings, pid: int | None) -> str:
     """What becomes of work that may leave while no box has it; empty while boxes work, or nothing waits."""
     if pid is None:
-        return ""
+        waits = fleet.enabled and fleet.fallback.work == "wait"
+        return f"Work waits until {fleet.fallback.until}; then this machine does it." if waits else ""
     match ledger.fact(db, "fallback"):
         case "here":
             return "This machine does the work by itself."
