@@ -71,13 +71,18 @@ def compare_vectors(theirs: Sequence[Vector], ours: Sequence[Vector]) -> Differe
 
 def compare_texts(theirs: Mapping[int | None, str], ours: Mapping[int | None, str]) -> Difference | None:
     """The difference between the texts of two findings by page, whatever the order of words in a page."""
-    one, other = _pairs(theirs), _pairs(ours)
-    total, common = one.total() + other.total(), (one & other).total()
-    apart, share = total - 2 * common, 2 * common / total if total else 1.0
+    share, apart = common_pairs(theirs, ours)
     if apart <= FEW_PAIRS or share >= SAME_TEXT:
         return None
     said = f"its text has {share:.0%} of its pairs of letters in common with ours"
     return Difference(said, gross=share < OTHER_TEXT and apart > MANY_PAIRS)
+
+
+def common_pairs(theirs: Mapping[int | None, str], ours: Mapping[int | None, str]) -> tuple[float, int]:
+    """What share of their pairs of letters two texts have in common, and how many they have not."""
+    one, other = _pairs(theirs), _pairs(ours)
+    total, common = one.total() + other.total(), (one & other).total()
+    return 2 * common / total if total else 1.0, total - 2 * common
 
 
 def _pairs(texts: Mapping[int | None, str]) -> Counter[tuple[int | None, str]]:

@@ -226,7 +226,8 @@ def _store(db: sqlite3.Connection, task: str, model: str, result: Result, wanted
         return
     id, box = asset["id"], result.get("box")
     checked = provenance.box_of(db, id, task, model)
-    if (box or checked) and not _is_awaited(db, id, task, model, box, wanted.job):
+    # Of text too: it may have changed since its job was made.
+    if (box or checked or result.get("source")) and not _is_awaited(db, id, task, model, box, wanted.job):
         log.info("Somebody else does %s (%s) of %s.", task, model, result["asset"])
         return
     if result.get("reason") is not None:

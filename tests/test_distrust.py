@@ -70,12 +70,15 @@ def vector(space: str, said: str) -> Result:
     return {"data": {}, "seconds": 1.0, "vectors": vectors}
 
 
+ELSEWHERE, LIE = "0" * 64, "Der schnelle braune Fuchs springt über zwölf faule Hunde"
+
+
 def truth(name: str, item: Item) -> Result:
     """What this machine finds, and an honest box."""
     if name == "prepare":
         return image(asset_of(item["path"]))
     if name == "ocr":
-        return page(f"Seite {item['asset'][:6]}")
+        return page(LIE if item["asset"] == ELSEWHERE else f"Seite {item['asset'][:6]}")
     if "texts" in item:
         return vector(text_space(load_settings()), "".join(item["texts"]))
     return vector(IMAGES, item["asset"])
@@ -88,7 +91,7 @@ def lies_about(task: str, *, after: int = 0) -> Callable[[str, Item], Result]:
     def answer(name: str, item: Item) -> Result:
         seen.append(item)
         lie = name == task and len(seen) > after
-        return truth(name, item | {"asset": "0" * 64} if lie else item)
+        return truth(name, item | {"asset": ELSEWHERE} if lie else item)
 
     return answer
 
@@ -249,7 +252,7 @@ def test_the_machine_of_a_liar_is_blocked_and_the_event_is_written_once(
     db: sqlite3.Connection, client: Redis
 ) -> None:
     household = household_of(db, client, liar=lies_about("ocr"))
-    household.submit(PATHS[: distrust.LEAST_DIFFERENT], ["ocr"])
+    household.submit(PATHS[:1], ["ocr"])
     household.run_all()
     for _ in range(2):
         db.execute("UPDATE distrusted SET told = 0")
@@ -286,13 +289,13 @@ def test_text_made_of_a_lie_is_gone_also_where_another_embedded_it(
     household.boxes = {"good": truth}
     household.submit([path + b"-copy" for path in PATHS[:2]], ["embed"])
     settle(household)
-    assert texts(db) == {"Seite 000000"}
+    assert texts(db) == {LIE}
     with transaction(db):
         provenance.undo(db, "liar", "it lied")
     assert texts(db) == set()
     assert not db.execute("SELECT 1 FROM vectors WHERE source = 'ocr'").fetchone()
     assert not db.execute("SELECT 1 FROM work WHERE model = ?", (TEXT,)).fetchone()
-    assert not db.execute("SELECT 1 FROM passages_words WHERE passages_words MATCH '\"seite\"'").fetchone()
+    assert not db.execute("SELECT 1 FROM passages_words WHERE passages_words MATCH 'fuchs'").fetchone()
 
 
 def test_what_a_liar_said_before_it_was_found_out_is_not_stored_after(
@@ -406,7 +409,7 @@ def test_an_answer_about_old_text_is_not_stored_as_one_about_the_new(
     [asset] = db.execute("SELECT id FROM assets").fetchone()
     work.forget_text(db, asset, "ocr")
     work.want(db, asset, "embed", TEXT, "new-job")
-    before = db.execute("SELECT COUNT(*) FROM vectors").fetchone()[0]
+    before = {row[0] for row in db.execute("SELECT value FROM vectors")}
     from jobs import stages
     from tests.household import PlayedBench
 
@@ -416,8 +419,9 @@ def test_an_answer_about_old_text_is_not_stored_as_one_about_the_new(
         "box": "good",
     }
     stages.store(PlayedBench(client, "old-job--store-1", lambda _: None), 1, "embed", TEXT, [late])
-    assert db.execute("SELECT COUNT(*) FROM vectors").fetchone()[0] == before
-    assert db.execute("SELECT state FROM work WHERE model = ?", (TEXT,)).fetchone()[0] == "wanted"
+    assert {row[0] for row in db.execute("SELECT value FROM vectors")} == before
+    row = db.execute("SELECT state, job FROM work WHERE model = ?", (TEXT,)).fetchone()
+    assert tuple(row) == ("wanted", "new-job")
 
 
 # --- the catalog and the fleet's ledger -------------------------------------------------------

@@ -165,7 +165,9 @@ def test_text_that_changed_is_embedded_again_and_its_old_vectors_go(
     stages.store(Bench(client), 1, "ocr", task_model("ocr"), [read("Rechnung")])
     vectors = [{"space": TEXT, "ordinal": 0, "value": UNIT}]
     embedded = {"asset": HASH, "source": "ocr", "data": {}, "vectors": vectors, "seconds": 1.0}
-    stages.store(Bench(client), 1, "embed", embed_text_model("ocr"), [embedded])
+    bench = Bench(client)
+    [bench.job] = queue("embed", client).get_job_ids()
+    stages.store(bench, 1, "embed", embed_text_model("ocr"), [embedded])
     assert findings.of(db, page)["embed"]["spaces"] == [{"space": TEXT, "dimension": 384, "vectors": 1}]
     client.flushall()
     stages.store(Bench(client), 1, "ocr", task_model("ocr"), [read("Quittung")])

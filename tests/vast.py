@@ -46,11 +46,16 @@ class Vast:
 
 @contextmanager
 def vast_market(
-    *faults: str, seed: int = 1, haste: float = 100, credit: float = 100, box: Sequence[str] = ()
+    *faults: str,
+    seed: int = 1,
+    haste: float = 100,
+    credit: float = 100,
+    box: Sequence[str] = (),
+    key: str = "simulated",
 ) -> Iterator[Vast]:
     """A market in a process of its own, with these faults; `box` is the command of its boxes."""
     options = [word for fault in faults for word in ("--fault", fault)]
-    options += ["--seed", str(seed), "--haste", str(haste), "--credit", str(credit)]
+    options += ["--seed", str(seed), "--haste", str(haste), "--credit", str(credit), "--key", key]
     options += ["--box", shlex.join(box)] if box else []
     process = subprocess.Popen(
         [sys.executable, "-m", "mediaflow", "fleet", "simulate", "--serve", "--json", *options],

@@ -23,7 +23,7 @@ QUEUE_SECONDS = 20
 def main(queue: str) -> int:
     """Run a worker for `queue`; returns the exit status."""
     from workers.bench import WorkerBench
-    from workers.worker import WarmWorker
+    from workers.home_worker import HomeWorker
 
     keep_private()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
@@ -38,7 +38,7 @@ def main(queue: str) -> int:
         return error.exit_status
     bench = WorkerBench(queue, connection)
     try:
-        serve(bench, lambda: WarmWorker(queue, bench))
+        serve(bench, lambda: HomeWorker(queue, bench))
     finally:
         bench.watch.stop()
     return 0

@@ -34,7 +34,7 @@ def doctor(
         print_json({"ok": well, "findings": [_as_json(finding) for finding in findings]})
     else:
         for finding in findings:
-            _print(finding)
+            print_finding(finding)
     if not well:
         raise typer.Exit(3)
 
@@ -43,7 +43,7 @@ def _as_json(finding: Finding) -> dict[str, str]:
     return {key: value for key, value in asdict(finding).items() if value is not None}
 
 
-def _print(finding: Finding) -> None:
+def print_finding(finding: Finding) -> None:
     """A line for a script, more of them on a terminal that is not wide enough."""
     said = readable(finding.what)
     after = f"→ {readable(finding.next)}" if finding.next else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections import Counter
 from typing import Any
 
 from mediaflow.catalog.locations import Scope
@@ -23,16 +24,23 @@ def print_status(state: dict[str, Any]) -> None:
         print_table(["queue", *figures], rows, right=figures)
     if state["workers"]:
         print()
-        print_table(
-            ["worker", "pid", "host", "state"],
-            [[w["queue"], w["pid"], w["host"], w["state"]] for w in state["workers"]],
-        )
+        # The gateway has dozens in one process, each of which stands in for a box.
+        alike = Counter((w["queue"], w["pid"], w["host"], w["state"]) for w in state["workers"])
+        rows = [
+            [queue if count == 1 else f"{queue} ({count}x)", *rest] for (queue, *rest), count in alike.items()
+        ]
+        print_table(["worker", "pid", "host", "state"], rows)
     if state["refused"]:
         print(f"\n{state['refused']:,} jobs were refused (mediaflow failures --refused)")
     if state["runs"]:
         print()
         print_runs(state["runs"][:5])
     print()
+    if "fleet" in state:
+        from mediaflow.cli.fleet_show import print_fleet
+
+        print_fleet(state["fleet"])
+        print()
     for trouble in state["trouble"]:
         print(f"Waiting: {readable(trouble)}")
     if not state["runs"]:

@@ -77,6 +77,8 @@ class Controller:
     ) -> None:
         self._market, self._db, self._settings = market, db, settings
         self._environment, self._secret, self._policy = environment, secret, policy
+        # drain, or down: nothing is ordered, and what is there goes, as with the fact `hold` of the ledger.
+        self.hold = ""
         self._listing = Listing(label_prefix(settings))
         self._pace = Pace()
         self._destroyed: dict[str, float] = {}
@@ -153,7 +155,11 @@ class Controller:
                     self._ended(now, box, "nothing came of the order")
                 continue
             found = verdict(
-                box, self._listing.now.get(box.label), self._listing.unchanged(box.label, now), now
+                box,
+                self._listing.now.get(box.label),
+                self._listing.unchanged(box.label, now),
+                now,
+                self._settings,
             )
             if found is None and missing:
                 found = Verdict("the market lists it no more")
@@ -210,7 +216,7 @@ class Controller:
     # --- what is wanted ---
 
     def _decide(self, now: float, boxes: list[Box], backlog: Backlog, spent: Spending) -> Desire:
-        hold = ledger.fact(self._db, "hold") or ""
+        hold = self.hold or ledger.fact(self._db, "hold") or ""
         wanted = [box for box in boxes if box.state in ("intended", "loading", "working")]
         if hold:
             for box in boxes if hold == "down" else wanted:

@@ -16,8 +16,8 @@ LOAD_SECONDS, WARM_SECONDS = 40.0, 50.0
 USABLE_MBPS = 1000.0
 # A box is paid for a little longer than it works: until its last items are answered and its end is seen.
 TAIL_SECONDS = 60.0
-# Megabytes of a file's rendition.
-FILE_MB = 0.4
+# A guess of what is sent to a box for an item, in megabytes.
+ITEM_MB = 0.3
 # A box fails now and then whatever its host's record says; what it did not finish is paid again.
 FAILURES = 0.03
 # A second box on a host is not wanted unless it is so much cheaper: what ends one may end both.
@@ -39,10 +39,11 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How much longer starts took than was guessed, as learned from the boxes of the ledger."""
+    """How much longer starts took than was guessed, and what an item brings in, as learned from the boxes."""
 
     load: float = 1.0
     warm: float = 1.0
+    item_mb: float = ITEM_MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +70,21 @@ def guessed_start(down_mbps: float, scale: Scale = Scale()) -> Start:
 
 
 def learned_scale(db: sqlite3.Connection) -> Scale:
-    """How starts went of late, beside the guess for an ordinary network."""
+    """How starts went of late, beside the guess for an ordinary network, and what was sent for an item."""
+    sent = db.execute(
+        "SELECT SUM(bytes) / 1e6 / SUM(done) FROM"
+        " (SELECT bytes, done FROM boxes WHERE done > 100 ORDER BY intended DESC LIMIT 10)"
+    ).fetchone()[0]
+    item_mb = ITEM_MB if sent is None else float(sent)
     rows = db.execute(
         "SELECT running - intended, hello - running FROM boxes"
         " WHERE hello IS NOT NULL AND running IS NOT NULL ORDER BY intended DESC LIMIT 20"
     ).fetchall()
     if len(rows) < 3:
-        return Scale()
+        return Scale(item_mb=item_mb)
     usual = guessed_start(600)
     load, warm = (sorted(max(0.0, row[n]) for row in rows)[len(rows) // 2] for n in (0, 1))
-    return Scale(min(3.0, max(0.3, load / usual.load)), min(3.0, max(0.3, warm / usual.warm)))
+    return Scale(min(3.0, max(0.3, load / usual.load)), min(3.0, max(0.3, warm / usual.warm)), item_mb)
 
 
 def price_of(offer: Offer, settings: FleetSettings) -> float:
@@ -130,7 +136,8 @@ def estimate(
     files = max(items.values(), default=0) * part
     paid = (start.warm + work + TAIL_SECONDS) / 3600 * price
     disk = start.load / 3600 * offer.storage
-    traffic = (IMAGE_GB + MODELS_GB + files * FILE_MB / 1000) * offer.traffic_in
+    sent = sum(items.values()) * part * scale.item_mb / 1000
+    traffic = (IMAGE_GB + MODELS_GB + sent) * offer.traffic_in
     fails = min(0.5, FAILURES + 2 * (1 - offer.reliability))
     dollars = (paid + disk + traffic) / (1 - fails) * (SAME_HOST if same_host else 1.0)
     return Estimate(

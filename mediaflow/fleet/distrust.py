@@ -22,7 +22,7 @@ FIRST = 3
 # Differences that may be honest (files at the border of two answers) become a lie when there are so many, and
 # they are more than this share of all that was checked.
 LEAST_DIFFERENT = 3
-MOST_DIFFERENT = 0.25
+MOST_DIFFERENT = 1 / 3
 BLOCK_SECONDS = 365 * 24 * 3600.0
 REASON = "its findings are not true"
 

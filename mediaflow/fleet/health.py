@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 
 from mediaflow.fleet.ledger import Box
 from mediaflow.fleet.market import Instance
+from mediaflow.fleet.settings import FleetSettings
 from mediaflow.fleet.speeds import Speeds
 
-# From the order to running; without a change of what the market says; from running to its hello.
-LOADING_SECONDS, UNCHANGED_SECONDS, WARMING_SECONDS = 1200.0, 600.0, 600.0
-SILENT_SECONDS = 120.0
-STUCK_SECONDS = 600.0
+# Loading may take so many times as long as a box in which nothing changes is waited for.
+LOADING_TIMES = 2.0
+# A box that works says something every few seconds: it is given up after this part of the time after which
+# it would end itself.
+SILENT_PART = 0.2
 DRAINING_SECONDS = 300.0
 # A box is slow when it does less than this part of what its GPU does elsewhere, looked at for so long.
 SLOW, SLOW_SECONDS = 0.35, 600.0
@@ -26,7 +28,9 @@ class Verdict:
     strike: bool = True
 
 
-def verdict(box: Box, instance: Instance | None, unchanged: float, now: float) -> Verdict | None:
+def verdict(
+    box: Box, instance: Instance | None, unchanged: float, now: float, settings: FleetSettings
+) -> Verdict | None:
     """What is wrong with a box that is wanted; None where nothing is.
 
     `instance` is what the market says of it, the same for `unchanged` seconds; None where it was not listed.
@@ -39,27 +43,28 @@ def verdict(box: Box, instance: Instance | None, unchanged: float, now: float) -
         return Verdict(f"it is not well: {box.trouble}")
     if now >= box.expires:
         return Verdict("it has lived as long as a box may", strike=False)
+    stuck = settings.stuck_minutes * 60
     if box.hello is None:
-        return _of_a_start(box, unchanged, now)
+        return _of_a_start(box, unchanged, now, stuck)
     silent = now - max(box.seen or 0.0, box.hello)
-    if silent > SILENT_SECONDS:
+    if silent > settings.silence_minutes * 60 * SILENT_PART:
         return Verdict(f"it has said nothing for {silent:.0f} s")
     # A box that was idle has its first item for less time than this.
-    if box.state == "working" and box.in_hand and now - max(box.worked or 0.0, box.hello) > STUCK_SECONDS:
-        return Verdict("it has work in hand and no result for ten minutes")
+    if box.state == "working" and box.in_hand and now - max(box.worked or 0.0, box.hello) > stuck:
+        return Verdict(f"it has work in hand and no result for {settings.stuck_minutes:g} minutes")
     return None
 
 
-def _of_a_start(box: Box, unchanged: float, now: float) -> Verdict | None:
+def _of_a_start(box: Box, unchanged: float, now: float, stuck: float) -> Verdict | None:
     if box.contract is None:
         return None  # an order whose answer is not known
     if box.running is not None:
-        if now - box.running > WARMING_SECONDS:
+        if now - box.running > stuck:
             return Verdict("it runs and has not said hello")
         return None
-    if now - box.intended > LOADING_SECONDS:
+    if now - box.intended > stuck * LOADING_TIMES:
         return Verdict("it did not load")
-    if unchanged > UNCHANGED_SECONDS:
+    if unchanged > stuck:
         return Verdict("it is stuck loading")
     return None
 

@@ -79,7 +79,7 @@ CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL, ch
 """
 MOST_EVENTS = 5000
 # Seconds of work after which an older measurement counts half.
-FADE_SECONDS = 3600.0
+FADE_SECONDS = 900.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,21 +10,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mediaflow.fleet.backlog import HOUR, Backlog
-from mediaflow.fleet.cost import TAIL_SECONDS, Estimate, Scale, estimates, guessed_start, seconds_here
+from mediaflow.fleet.cost import Estimate, Scale, estimates, guessed_start, seconds_here
 from mediaflow.fleet.ledger import Box
 from mediaflow.fleet.market import Offer
 from mediaflow.fleet.settings import FleetSettings
 from mediaflow.fleet.speeds import HERE, Speeds
 
-# This machine would be late when its work, longer by this, does not fit into the time that is left ...
-LATE = 1.08
+# This machine would be late when its work, longer by a part and some seconds, does not fit in the time ...
+LATE, LATE_SLACK = 1.03, 300.0
 # ... and is in time again when it fits, longer by this: then boxes go.
-IN_TIME = 1.12
-# Boxes are to do so much more than they must.
-SPARE = 1.25
-# A box is ordered early when it works so many times as long as its start takes; else it waits for more.
-WORTH = 8.0
-# So long before it is too late for one box, one is ordered whatever it costs: a box may fail and be replaced.
+IN_TIME, IN_TIME_SLACK = 1.06, 600.0
+# Boxes that are planned are to manage so much more than they must, those that are there only so much more.
+SPARE, SPARE_THERE = 1.15, 1.05
+# A box is ordered so long before it would be too late, or would need more boxes or more money: it may fail
+# and be replaced. Not sooner: the later it is, the better it is known what this machine does not manage. But
+# offers go: of those that are there now half are rented by others within about so many hours.
+DEARER = 1.01
+OFFER_HOURS = 12.0
 REPLACEMENT_PART, REPLACEMENT_LEAST, REPLACEMENT_MOST = 0.15, 1200.0, 3600.0
 # What is late already should be done in this time.
 LATE_SECONDS = HOUR
@@ -53,12 +55,12 @@ class Situation:
         """Seconds that this machine can work until a deadline."""
         return max(0.0, deadline - max(self.now, self.resumes))
 
-    def lacking(self, deadline: float, margin: float) -> float:
-        """Seconds of this machine's work, longer by a margin, that do not fit in before a deadline."""
+    def lacking(self, deadline: float, margin: float, slack: float) -> float:
+        """Seconds of this machine's work, longer by a part and a slack, that do not fit before a deadline."""
         items = self.backlog.until(deadline)
         tasks = self.speeds.seconds(HERE, items)
         whole = seconds_here(items, self.backlog.unprepared(deadline), self.speeds)
-        return max(0.0, min(tasks, whole * margin - self.left(deadline)))
+        return max(0.0, min(tasks, whole * margin + slack - self.left(deadline)))
 
     def hosts(self) -> set[int]:
         """The hosts that have a box of ours."""
@@ -85,34 +87,36 @@ def by_deadline(situation: Situation) -> Desire:
     labels = [box.label for box in situation.boxes]
     if not deadlines:
         return Desire("Nothing waits.", release=idle(situation))
-    if not any(situation.lacking(deadline, IN_TIME if labels else LATE) for deadline in deadlines):
+    if not any(situation.lacking(deadline, IN_TIME, IN_TIME_SLACK) for deadline in deadlines):
         return Desire("This machine does the rest in time.", release=labels)
-    lacking = {deadline: situation.lacking(deadline, LATE) for deadline in deadlines}
-    if situation.boxes and _suffices(situation, lacking, ()):
+    lacking = {deadline: situation.lacking(deadline, LATE, LATE_SLACK) for deadline in deadlines}
+    if not any(lacking.values()):
+        there = f"{_boxes(len(labels))} will be done soon." if labels else "This machine does it in time."
+        return Desire(there, release=idle(situation))
+    if situation.boxes and _suffices(situation, lacking, SPARE_THERE):
         return Desire(f"{_boxes(len(labels))} will be done in time.", release=idle(situation))
-    candidates = _candidates(situation, lacking)
-    if not candidates:
+    plan = _plan(situation, lacking)
+    if plan is None:
         return Desire("More is needed, and no offer fits.", release=idle(situation))
-    chosen = next((each for each in candidates if _suffices(situation, lacking, (each,))), candidates[0])
-    late = _hours(max(lacking.values()))
-    if not situation.boxes and not _is_pressed(situation, lacking, chosen):
-        ready = situation.speeds.seconds(chosen.offer.gpu, situation.backlog.total(ready=True))
-        paid = min(max(lacking.values()) / max(chosen.speedup, 1e-9), ready)
-        if paid < WORTH * (chosen.start.warm + TAIL_SECONDS):
-            return Desire(
-                f"This machine alone would be {late} late; a box waits for more work, or until it presses.",
-                candidates=candidates,
-            )
-    return Desire(f"This machine alone would be {late} late.", chosen, idle(situation), candidates)
+    late = f"This machine alone would be {_hours(max(lacking.values()))} late"
+    if not situation.boxes and not _is_due(situation, lacking):
+        then = _plan(situation, lacking, _replacement(situation))
+        if then is not None and _is_early(situation, lacking, plan, then):
+            there_is = f"there is time to order {_boxes(len(plan.boxes)).lower()} yet"
+            return Desire(f"{late}; {there_is}.", candidates=plan.candidates)
+    return Desire(f"{late}.", plan.boxes[0], idle(situation), plan.candidates)
 
 
 def cheapest_offer(situation: Situation) -> Desire:
-    """As `by_deadline`, but whatever costs least an hour, however slow."""
-    desire = by_deadline(situation)
-    if desire.order is None:
-        return desire
-    cheapest = min(desire.candidates, key=lambda each: (each.price, each.offer.id))
-    return Desire(desire.why, cheapest, desire.release, desire.candidates)
+    """When this machine would be late, at once whatever costs least an hour, until nothing waits."""
+    lacking = {
+        deadline: situation.lacking(deadline, LATE, LATE_SLACK) for deadline in situation.backlog.deadlines()
+    }
+    if not any(lacking.values()) or (situation.boxes and _suffices(situation, lacking, SPARE_THERE)):
+        return Desire("Nothing more is needed.", release=idle(situation))
+    candidates = _compare(situation, situation.backlog.until(max(lacking)), 1.0)
+    cheapest = min(candidates, key=lambda each: (each.price, each.offer.id), default=None)
+    return Desire("This machine alone would be late.", cheapest, idle(situation), candidates)
 
 
 def always_on(situation: Situation) -> Desire:
@@ -153,11 +157,59 @@ def idle(situation: Situation) -> list[str]:
     ]
 
 
-def _candidates(situation: Situation, lacking: Mapping[float, float]) -> list[Estimate]:
-    """Offers for what this machine cannot do in time, the cheapest first."""
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Boxes to rent and what they cost; whether they are `enough`, and what was compared."""
+
+    boxes: Sequence[Estimate]
+    dollars: float
+    enough: bool
+    candidates: Sequence[Estimate]
+
+
+def _plan(situation: Situation, lacking: Mapping[float, float], later: float = 0.0) -> _Plan | None:
+    """The cheapest boxes that do in time what is lacking when they are ordered `later` seconds from now.
+
+    Several cheap boxes may cost less than the one that is fast enough. None where there is no offer.
+    """
     items = situation.backlog.until(max(lacking))
     whole = situation.speeds.seconds(HERE, items)
-    return _compare(situation, items, max(lacking.values()) / whole if whole else 1.0)
+    part = max(lacking.values()) / whole if whole else 1.0
+    candidates = _compare(situation, items, part)
+    best: _Plan | None = None
+    room = max(1, situation.settings.caps.boxes - len(situation.boxes))
+    for count in range(1, room + 1):
+        shares = candidates if count == 1 else _compare(situation, items, part / count)
+        for first in range(len(shares) - count + 1):
+            boxes = shares[first : first + count]
+            dollars = sum(each.dollars for each in boxes)
+            if best is not None and dollars >= best.dollars:
+                break
+            if _suffices(situation, lacking, SPARE, boxes, later):
+                best = _Plan(boxes, dollars, True, candidates)
+                break
+    if best is None and candidates:
+        fastest = sorted(candidates, key=lambda each: -each.speedup)[:room]
+        return _Plan(fastest, sum(each.dollars for each in fastest), False, candidates)
+    return best
+
+
+def _is_early(situation: Situation, lacking: Mapping[float, float], plan: _Plan, then: _Plan) -> bool:
+    """Whether to wait: the plan would do later too, and losing the offer costs less than waiting saves."""
+    if not then.enough or len(then.boxes) > len(plan.boxes) or then.dollars > plan.dollars * DEARER:
+        return False
+    best = plan.boxes[0]
+    others = [each for each in plan.candidates if each.dollars >= best.dollars and each is not best]
+    if not others:
+        return False
+    waits = min(
+        deadline - situation.now - seconds * SPARE / max(best.speedup, 1e-9)
+        for deadline, seconds in lacking.items()
+        if seconds > 0
+    )
+    lost = (others[0].dollars - best.dollars) * min(1.0, max(0.0, waits) / HOUR / 2 / OFFER_HOURS)
+    needless = (IN_TIME - 1) * max(0.0, waits) + IN_TIME_SLACK
+    return lost <= needless / max(best.speedup, 1e-9) * best.price / HOUR
 
 
 def _compare(situation: Situation, items: Mapping[str, int], part: float) -> list[Estimate]:
@@ -173,7 +225,11 @@ def _compare(situation: Situation, items: Mapping[str, int], part: float) -> lis
 
 
 def _suffices(
-    situation: Situation, lacking: Mapping[float, float], more: Sequence[Estimate], later: float = 0.0
+    situation: Situation,
+    lacking: Mapping[float, float],
+    spare: float,
+    more: Sequence[Estimate] = (),
+    later: float = 0.0,
 ) -> bool:
     """Whether the boxes, and `more` ordered `later` seconds from now, do what is lacking in time."""
     for deadline, seconds in lacking.items():
@@ -186,16 +242,21 @@ def _suffices(
         for each in more:
             start = each.start.seconds + later
             done += situation.speeds.speedup(each.offer.gpu, items) * max(0.0, due - situation.now - start)
-        if done < seconds * SPARE:
+        if done < seconds * spare:
             return False
     return True
 
 
-def _is_pressed(situation: Situation, lacking: Mapping[float, float], chosen: Estimate) -> bool:
-    """Whether it would be too late when the box were ordered only after the time that replacing one takes."""
+def _is_due(situation: Situation, lacking: Mapping[float, float]) -> bool:
+    """Whether something that this machine will not do in time is due so soon that waiting is no choice."""
+    soon = situation.now + _replacement(situation)
+    return any(seconds > 0 and deadline <= soon for deadline, seconds in lacking.items())
+
+
+def _replacement(situation: Situation) -> float:
+    """Seconds that it takes to find that a box is no good and to replace it."""
     part = situation.settings.deadline_hours * HOUR * REPLACEMENT_PART
-    later = min(REPLACEMENT_MOST, max(REPLACEMENT_LEAST, part))
-    return not _suffices(situation, lacking, (chosen,), later)
+    return min(REPLACEMENT_MOST, max(REPLACEMENT_LEAST, part))
 
 
 def _still_starting(situation: Situation, box: Box) -> float:

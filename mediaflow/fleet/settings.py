@@ -56,6 +56,7 @@ class FleetSettings(Section):
     caps: CapSettings = CapSettings()
     idle_minutes: float = Field(3, ge=0)
     silence_minutes: float = Field(10, ge=2, le=120)
+    stuck_minutes: float = Field(10, gt=0, le=120)
     image: str = "mediaflow-box:latest"
     disk_gb: float = Field(20, ge=8)
     gateway: GatewaySettings = GatewaySettings()

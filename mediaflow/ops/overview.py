@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+from contextlib import closing
 from dataclasses import asdict
 from typing import Any
 
@@ -13,6 +14,8 @@ from redis.exceptions import RedisError
 from mediaflow.catalog import runs, work
 from mediaflow.catalog.locations import Scope
 from mediaflow.errors import UnreachableError
+from mediaflow.fleet.ledger import ledger_path, open_ledger
+from mediaflow.fleet.settings import load_fleet
 from mediaflow.queues.connection import connect, outside_url, redis_url, without_password
 from mediaflow.queues.overview import WorkerState, queues, refusals, workers
 from mediaflow.queues.refused import count
@@ -42,7 +45,20 @@ def overview(db: sqlite3.Connection) -> dict[str, Any]:
         answer["redis"]["reachable"] = False
         answer |= {"queues": [], "workers": [], "refused": 0, "trouble": []}
     answer["runs"] = [run_state(db, row) for row in runs.newest(db, 10)]
+    answer |= _fleet()
     return answer | work.completeness(db)
+
+
+def _fleet() -> dict[str, Any]:
+    """The state of the boxes, where the fleet is enabled or some are left of a time when it was."""
+    fleet = load_fleet()
+    if not fleet.enabled and not ledger_path().exists():
+        return {}
+    from mediaflow.fleet.state import fleet_state
+
+    with closing(open_ledger()) as db:
+        state = fleet_state(db, fleet)
+    return {"fleet": state} if fleet.enabled or state["boxes"] else {}
 
 
 def _shown(worker: WorkerState) -> dict[str, Any]:

@@ -8,21 +8,32 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from mediaflow.fleet.key import VARIABLE as KEY_VARIABLE
+from mediaflow.fleet.settings import FleetSettings, load_fleet
 from mediaflow.queues.connection import outside_url
 from mediaflow.settings import Settings, configs, home, models_home
 
 LOG_LIMIT = 5_000_000
+CONTROLLER = "fleet"
+
+
+# What stands one place lower in `fallback.priority` gives way to what stands above it by so much niceness.
+NICE_STEP = 4
+NICEST = 19
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """One worker process: its name, and the queue it serves."""
+    """One process: its name, and the queue it serves; one that serves none is known by its module."""
 
     name: str
-    queue: str
+    queue: str = ""
+    module: str = "workers"
+    nice: int = 0
 
 
 def planned_workers(settings: Settings) -> list[Planned]:
@@ -30,11 +41,34 @@ def planned_workers(settings: Settings) -> list[Planned]:
     counts = {"prepare": settings.prepare.workers}
     counts |= {name: task.workers for name, task in settings.tasks.items() if task.default}
     counts["index"] = 1
+    nice = _nice_of(load_fleet())
     return [
-        Planned(queue if number == 1 else f"{queue}-{number}", queue)
+        Planned(queue if number == 1 else f"{queue}-{number}", queue, nice=nice.get(queue, 0))
         for queue, count in counts.items()
         for number in range(1, count + 1)
     ]
+
+
+def planned_fleet(fleet: FleetSettings) -> list[Planned]:
+    """The gateway and the controller, where boxes may be rented; none where they may not.
+
+    Raises ConfigError where something that they need is missing.
+    """
+    if not fleet.enabled:
+        return []
+    from mediaflow.fleet.birth import births
+    from mediaflow.fleet.key import api_key
+
+    api_key()
+    births(fleet)
+    return [Planned("gateway", module="workers.gateway"), Planned(CONTROLLER, module="mediaflow.fleet")]
+
+
+def _nice_of(fleet: FleetSettings) -> dict[str, int]:
+    """How far the workers of each task give way to others, by the place of the task in the settings."""
+    if not fleet.enabled:
+        return {}
+    return {task: min(NICEST, place * NICE_STEP) for place, task in enumerate(fleet.fallback.priority)}
 
 
 def needs_queue() -> bool:
@@ -43,17 +77,25 @@ def needs_queue() -> bool:
 
 
 def start_worker(planned: Planned) -> subprocess.Popen[bytes]:
-    """Start a worker that ends with this process; what it says goes to its log."""
+    """Start a process that ends with this one; what it says goes to its log."""
+    environment = os.environ | _places() | {"PYTHONUNBUFFERED": "1"}
+    if planned.name != CONTROLLER:  # nobody else has a use for it
+        environment.pop(KEY_VARIABLE, None)
+    words = [planned.module, *filter(None, [planned.queue]), str(os.getpid())]
     with log_path(planned.name).open("ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "workers", planned.queue, str(os.getpid())],
+        process = subprocess.Popen(
+            [sys.executable, "-m", *words],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
             cwd=_project(),
-            env=os.environ | _places() | {"PYTHONUNBUFFERED": "1"},
+            env=environment,
         )
+    if planned.nice:
+        with suppress(OSError):  # it has ended already, or was nicer from the beginning
+            os.setpriority(os.PRIO_PROCESS, process.pid, planned.nice)
+    return process
 
 
 def _places() -> dict[str, str]:

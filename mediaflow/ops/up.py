@@ -18,13 +18,16 @@ from redis.exceptions import RedisError
 
 from mediaflow.catalog.database import connect as open_catalog
 from mediaflow.errors import MediaflowError, UnreachableError, UsageError
+from mediaflow.fleet.settings import load_fleet
 from mediaflow.media import cache
 from mediaflow.ops.heal import Healer
 from mediaflow.ops.lock import Lock, holder
 from mediaflow.ops.processes import (
+    CONTROLLER,
     keep_logs_short,
     log_path,
     needs_queue,
+    planned_fleet,
     planned_workers,
     stop_processes,
 )
@@ -35,6 +38,8 @@ from mediaflow.queues.overview import served_queues
 from mediaflow.settings import home, load_settings
 
 STOP_SECONDS = 20
+# After the workers: ending all boxes may take so much longer.
+FLEET_STOP_SECONDS = 25
 # Less than the 5 seconds after which honcho kills what it has told to stop.
 PROCFILE_SECONDS = 4.5
 HEAL_SECONDS = 5
@@ -98,8 +103,21 @@ class Supervisor:
                 return
             self._running.append(WorkerProcess(planned, self._say, time.monotonic()))
         self._say(f"workers: {', '.join(running.planned.name for running in self._running)}")
+        self._start_fleet()
         ready_file().parent.mkdir(parents=True, exist_ok=True)
         ready_file().touch()
+
+    def _start_fleet(self) -> None:
+        """Start the gateway and the controller; where something is missing, all goes on without boxes."""
+        try:
+            planned = planned_fleet(load_fleet())
+        except MediaflowError as error:
+            self._say(f"fleet: no boxes are rented. {error}")
+            return
+        for each in planned:
+            self._running.append(WorkerProcess(each, self._say, time.monotonic()))
+        if planned:
+            self._say("fleet: boxes are rented when there is work worth it (mediaflow fleet status)")
 
     def _watch(self) -> None:
         healed = tidied = answered = time.monotonic()
@@ -167,8 +185,13 @@ class Supervisor:
     def _stop_all(self) -> None:
         ready_file().unlink(missing_ok=True)
         self._say("stopping: workers finish the file in hand and give back the rest")
-        processes = [running.process for running in self._running]
-        stop_processes(processes, STOP_SECONDS)
+        fleet = [running.process for running in self._running if running.planned.name == CONTROLLER]
+        for process in fleet:  # it ends all boxes, which takes a while
+            process.terminate()
+        stop_processes(
+            (running.process for running in self._running if running.process not in fleet), STOP_SECONDS
+        )
+        stop_processes(fleet, FLEET_STOP_SECONDS)
         if self.queue_only:
             self._outlast_workers()
         if self._server is not None:

@@ -27,6 +27,11 @@ class LeavingQueue(AllowedQueue):
     stopping: ClassVar[Callable[[], bool]]
 
     @classmethod
+    def passes(cls, id: str) -> bool:
+        """Whether a job may be taken here."""
+        return not is_at_home(id)
+
+    @classmethod
     def lmove(cls, connection: Redis, queue_key: str, timeout: int | None) -> Any:
         """The next id that may leave, which now stands in the intermediate list.
 
@@ -35,7 +40,7 @@ class LeavingQueue(AllowedQueue):
         deadline = time.monotonic() + (timeout or 0)
         pause = FIRST_PAUSE
         while not cls.stopping():
-            if id := _take(connection, queue_key):
+            if id := _take(connection, queue_key, cls.passes):
                 return queue_key, id
             if time.monotonic() > deadline:
                 raise DequeueTimeout(timeout, queue_key)
@@ -45,14 +50,14 @@ class LeavingQueue(AllowedQueue):
         raise StopRequested
 
 
-def _take(connection: Redis, queue_key: str) -> bytes | None:
-    """Move the first id that may leave to the intermediate list, out of others' reach; None if none may."""
+def _take(connection: Redis, queue_key: str, passes: Callable[[str], bool]) -> bytes | None:
+    """Move the first id that passes to the intermediate list, out of others' reach; None if none does."""
     intermediate = IntermediateQueue(queue_key, connection).key
     with connection.pipeline() as pipeline:
         while True:
             try:
                 pipeline.watch(queue_key)
-                id = _first(connection, pipeline, queue_key)
+                id = _first(connection, pipeline, queue_key, passes)
                 if id is None:
                     return None
                 pipeline.multi()
@@ -64,13 +69,13 @@ def _take(connection: Redis, queue_key: str) -> bytes | None:
             return id
 
 
-def _first(connection: Redis, pipeline: Any, queue_key: str) -> bytes | None:
+def _first(connection: Redis, pipeline: Any, queue_key: str, passes: Callable[[str], bool]) -> bytes | None:
     start = 0
     while page := pipeline.lrange(queue_key, start, start + PAGE - 1):
         for id in page:
             if not ID.fullmatch(id.decode("latin-1")):
                 refuse(connection, id, "its id has characters that no id has here")
-            elif not is_at_home(id.decode()):
+            elif passes(id.decode()):
                 return bytes(id)
         start += PAGE
     return None

@@ -57,13 +57,15 @@ class Boxes:
         worked = min(seconds, rented.ran - max(ran, ready))
         if worked > 0 and box.state in ("intended", "loading", "working"):
             said |= self._serve(rented, box, now, worked)
+        elif box.state == "draining":
+            said["in_hand"] = 0  # what it had is answered
         ledger.update(self._db, box.label, **said)
 
     def _serve(self, rented: Rented, box: ledger.Box, now: float, seconds: float) -> dict[str, Any]:
         """Work for so long; what the gateway then says of the box."""
         speed = SLOWNESS if rented.fate.slow else 1.0
         cost = {task: 1 / (rented.machine.rates[task] * speed) for task in TASKS}
-        done = self._work.serve(seconds, cost, self._settings.tasks())
+        done = self._work.serve(seconds, cost, [task for task in self._settings.tasks() if task in cost])
         items = sum(done.items.values())
         if not items:
             return {"in_hand": 0}

@@ -76,25 +76,29 @@ class _Market:
         self._prices = [
             [_price(prices, machine, hour, settings) for hour in range(hours)] for machine in self._machines
         ]
+        self._rows = list(zip(self._prices, self._machines, strict=True))
         self._storage = [Ask(0, each, 0, 0, 0).storage(settings.disk_gb) for each in self._machines]
 
     def least(self, need: Need) -> Least:
         """What the lacking seconds cost at least: with one box, with several, or with one that is there."""
         window = self._window(need)
-        cheapest = [min(row[hour] for hour in window) for row in self._prices]
-        units = [
-            min(
-                price / HOUR / machine.rates[task] + UNIT_GB[task] * machine.traffic_in
-                for machine, price in zip(self._machines, cheapest, strict=True)
-            )
-            for task in TASKS
-        ]
-        work = _fill(need, units)
-        start = min(
-            price / HOUR * machine.warming for machine, price in zip(self._machines, cheapest, strict=True)
-        )
         one = min(self._one_box(need, number, window) for number in range(len(self._machines)))
-        return Least(min(one, 2 * start + work), work)
+        # Of several boxes the first is ordered in some hour, and paid for till the work begins; from then on
+        # each task has the cheapest hour of the cheapest machine.
+        several = float("inf")
+        units = [float("inf")] * len(TASKS)
+        start = float("inf")
+        for hour in reversed(window):
+            for number, machine in enumerate(self._machines):
+                price = self._prices[number][hour] / HOUR
+                start = min(start, price * machine.warming)
+                for place, task in enumerate(TASKS):
+                    units[place] = min(
+                        units[place], price / machine.rates[task] + UNIT_GB[task] * machine.traffic_in
+                    )
+            waits = min(row[hour] / HOUR * self._waits(need, each, hour) for row, each in self._rows)
+            several = min(several, waits + 2 * start + _fill(need, units))
+        return Least(min(one, several), _fill(need, units))
 
     def idle(self, begin: float, end: float) -> float:
         """The least that a box costs which is kept from one time to another."""
@@ -113,11 +117,14 @@ class _Market:
         disk = self._storage[number] / HOUR * machine.pulling * FASTEST_LOAD
         least = float("inf")
         for hour in window:
-            # Ordered at the end of that hour at the latest, it is paid for till the work begins.
-            runs = self._start + (hour + 1) * HOUR + machine.pulling * SLOWEST_LOAD + machine.warming
-            paid = machine.warming + max(0.0, need.begin - runs) + seconds
+            paid = machine.warming + self._waits(need, machine, hour) + seconds
             least = min(least, self._prices[number][hour] * paid / HOUR)
         return least + traffic + disk
+
+    def _waits(self, need: Need, machine: Machine, hour: int) -> float:
+        """Seconds that a box is paid for before the work begins, if it is ordered at the end of an hour."""
+        runs = self._start + (hour + 1) * HOUR + machine.pulling * SLOWEST_LOAD + machine.warming
+        return max(0.0, need.begin - runs)
 
     def _window(self, need: Need) -> range:
         """The hours in which a box that works between the need's two times may have been ordered."""

@@ -39,7 +39,7 @@ MODELS = (
 REGIONS = ("Germany, DE", "Sweden, SE", "Poland, PL", "France, FR", "Texas, US", "Quebec, CA", "Japan, JP")
 # Items a second of an RTX 3060 (an item of transcribe: a minute of sound), and how much of a model's speed a
 # task gets: decoding and fetching do not become faster with the GPU.
-BASE_RATES = {"embed": 40.0, "ocr": 6.0, "nsfw": 60.0, "pose": 8.0, "transcribe": 1.2}
+BASE_RATES = {"embed": 40.0, "ocr": 6.0, "nsfw": 60.0, "pose": 8.0, "transcribe": 2.0}
 GAIN = {"embed": 0.6, "ocr": 0.7, "nsfw": 0.5, "pose": 0.6, "transcribe": 0.9}
 IMAGE_GB = 6.0
 MODELS_GB = 2.0

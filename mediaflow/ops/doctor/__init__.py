@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextlib import closing
 
 from mediaflow.catalog.database import catalog_path
+from mediaflow.fleet.settings import load_fleet
 from mediaflow.ops.doctor import catalog, ledger, places, processes, queue, renditions, snapshots
 from mediaflow.ops.doctor.report import Examination, Finding
 
@@ -30,4 +31,15 @@ def examine(*, dry_run: bool = False, models: bool = False) -> list[Finding]:
             snapshots.examine(visit, db)
             queue.examine(visit, db)
     processes.examine(visit)
+    _examine_fleet(visit)
     return visit.findings
+
+
+def _examine_fleet(visit: Examination) -> None:
+    """Where boxes may be rented: what renting needs here. `mediaflow fleet doctor` asks the market too."""
+    with visit.part("fleet"):
+        fleet = load_fleet()
+        if fleet.enabled:
+            from mediaflow.fleet.inspection import examine_here
+
+            examine_here(visit, fleet)

@@ -1,0 +1,95 @@
+"""The state of the fleet as its ledger has it: boxes, money, and what is done and why. Asks no market."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from mediaflow.fleet import ledger
+from mediaflow.fleet.ledger import Box
+from mediaflow.fleet.run import LOCK, held
+from mediaflow.fleet.settings import FleetSettings
+from mediaflow.fleet.spending import spending
+from mediaflow.ops.lock import holder
+
+# A controller that has not ticked for so long is stuck.
+BEAT_SECONDS = 180.0
+
+
+def fleet_state(db: sqlite3.Connection, fleet: FleetSettings, now: float | None = None) -> dict[str, Any]:
+    """The state in the form that `mediaflow status --json` prints under `fleet`."""
+    now = time.time() if now is None else now
+    pid = holder(LOCK)
+    spent = spending(db, now)
+    return {
+        "enabled": fleet.enabled,
+        "name": fleet.name,
+        "controller": pid,
+        "boxes": [box_state(box, now) for box in ledger.boxes(db)],
+        "spend_today": round(spent.day, 4),
+        "spend_month": round(spent.month, 4),
+        "cap_today": fleet.caps.per_day,
+        "cap_month": fleet.caps.per_month,
+        "credit": ledger.fact(db, "credit"),
+        "hold": held(db),
+        "why": _why(db, fleet, pid),
+        "trouble": _trouble(db, pid, now),
+        "fallback": _fallback(db, fleet, pid),
+    }
+
+
+def box_state(box: Box, now: float) -> dict[str, Any]:
+    """A box in the form the command line prints; its credential is not part of it."""
+    return {
+        "box": box.label,
+        "state": box.state,
+        "gpu": box.gpu,
+        "region": box.region,
+        "host": box.host,
+        "contract": box.contract,
+        "price": box.price,
+        "since": box.intended,
+        "seconds": round((box.ended or now) - box.intended, 1),
+        "in_hand": box.in_hand,
+        "done": box.done,
+        "heard": box.seen,
+        "trouble": box.trouble or box.reason or "",
+    }
+
+
+def _why(db: sqlite3.Connection, fleet: FleetSettings, pid: int | None) -> str:
+    if not fleet.enabled:
+        return "Nothing is rented: the fleet is not enabled (configs/fleet.yaml)."
+    if pid is None:
+        return "Nothing is rented: no controller runs (mediaflow up, or mediaflow fleet run)."
+    return str(ledger.fact(db, "why") or "The controller has just begun.")
+
+
+def _trouble(db: sqlite3.Connection, pid: int | None, now: float) -> str:
+    if pid is None:
+        return ""
+    beat = ledger.fact(db, "beat")
+    if isinstance(beat, int | float) and now - beat > BEAT_SECONDS:
+        return f"The controller (pid {pid}) has done nothing for {now - beat:.0f} s."
+    return str(ledger.fact(db, "trouble") or "")
+
+
+def _fallback(db: sqlite3.Connection, fleet: FleetSettings, pid: int | None) -> str:
+    """What becomes of work that may leave while no box has it; empty while boxes work, or nothing waits."""
+    if pid is None:
+        waits = fleet.enabled and fleet.fallback.work == "wait"
+        return f"Work waits until {fleet.fallback.until}; then this machine does it." if waits else ""
+    match ledger.fact(db, "fallback"):
+        case "here":
+            return "This machine does the work by itself."
+        case "waits":
+            resumes = ledger.fact(db, "resumes")
+            until = (
+                datetime.fromtimestamp(float(resumes), UTC).astimezone().strftime("%H:%M")
+                if resumes
+                else "a set time"
+            )
+            return f"Work waits for boxes until {until}; then this machine does it."
+    return ""

@@ -1,0 +1,204 @@
+"""The commands `mediaflow fleet …`: what they answer, in JSON and for people, and what they never show."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from mediaflow.fleet import ledger
+from mediaflow.fleet.key import key_path
+from mediaflow.fleet.settings import load_fleet
+from tests.boxes import enter_box
+from tests.controllers import (
+    SLEEPS,
+    boxes,
+    command,
+    controller,
+    demand,
+    labels,
+    processes_with,
+    rent_at,
+    write_key,
+)
+from tests.installation import mediaflow, until
+from tests.vast import vast_market
+
+pytest.importorskip("vastai")
+pytestmark = pytest.mark.usefixtures("colours")
+
+SECRET = "secret-of-the-account-0123456789abcdef"
+EVERY = (
+    ("plan",), ("status",), ("costs",), ("doctor",), ("logs", "mediaflow-test-a"), ("drain",), ("resume",),
+    ("down",), ("run",),
+)  # fmt: skip
+
+
+def fits_80_columns(text: str) -> bool:
+    return all(len(line) <= 80 for line in text.splitlines())
+
+
+def test_without_a_fleet_status_says_so_and_costs_are_nothing() -> None:
+    assert command("status")["why"].startswith("Nothing is rented: the fleet is not enabled")
+    found = command("costs")
+    assert (found["today"], found["boxes"], found["per_1000_files"]) == (0, [], None)
+    assert "fleet" not in json.loads(mediaflow("status", "--json").stdout)
+
+
+def test_what_is_not_enabled_does_not_run() -> None:
+    done = mediaflow("fleet", "run")
+    assert done.returncode == 2
+    assert "enabled: true" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["plan", "down", "doctor"])
+def test_without_a_key_it_is_said_where_one_may_be(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDIAFLOW_FLEET__ENABLED", "true")
+    done = mediaflow("fleet", name)
+    assert done.returncode in (2, 3)
+    assert "VAST_API_KEY" in done.stdout + done.stderr
+
+
+def test_a_key_that_others_can_read_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDIAFLOW_FLEET__ENABLED", "true")
+    write_key(SECRET)
+    key_path().chmod(0o644)
+    done = mediaflow("fleet", "run")
+    assert done.returncode == 2
+    assert "chmod 600" in done.stderr
+
+
+def test_without_an_address_of_the_gateway_nothing_is_rented(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDIAFLOW_FLEET__ENABLED", "true")
+    monkeypatch.setenv("MEDIAFLOW_FLEET__GATEWAY__ADDRESS", "''")
+    write_key(SECRET)
+    done = mediaflow("fleet", "run")
+    assert done.returncode == 2
+    assert "gateway.address" in done.stderr
+
+
+def test_a_box_has_to_be_named_so_that_one_is_meant() -> None:
+    for label in ("mediaflow-test-aaaa1111", "mediaflow-test-bbbb1111"):
+        enter_box(label, contract=None)
+    for name in ("nobody", "1111", "mediaflow-test-aaaa1111", "\x1b[31m"):
+        done = mediaflow("fleet", "logs", name)
+        assert done.returncode == 2
+        assert "\x1b" not in done.stderr
+
+
+def test_status_shows_boxes_within_80_columns() -> None:
+    token = enter_box(
+        "mediaflow-test-aaaa1111", gpu="RTX 4090\x1b[31m", trouble="no GPU\n\x1b[31m", contract=7
+    )
+    said = mediaflow("fleet", "status").stdout
+    assert "RTX 4090" in said
+    assert "\x1b" not in said
+    assert fits_80_columns(said)
+    assert token not in json.dumps(command("status"))
+
+
+def test_costs_are_told_by_day_box_and_task() -> None:
+    now = time.time()
+    enter_box(
+        "mediaflow-test-aaaa1111",
+        contract=7,
+        price=0.5,
+        running=now - 3600,
+        intended=now - 3700,
+        state="working",
+    )
+    with closing(ledger.open_ledger()) as db:
+        ledger.put_fact(db, "charges", {"2020-01-31": 2.0}, now)
+    found = command("costs")
+    assert found["boxes"][0]["dollars"] == pytest.approx(0.5, rel=0.05)
+    assert found["months"]["2020-01"] == 2.0
+    assert sum(found["days"].values()) == pytest.approx(0.5, rel=0.1)
+    assert fits_80_columns(mediaflow("fleet", "costs").stdout)
+
+
+@pytest.mark.slow
+def test_a_plan_says_what_would_be_rented_and_why_and_rents_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with vast_market() as market:
+        rent_at(market, monkeypatch)
+        demand()
+        plan = command("plan", "--most", "5")
+        assert plan["rent"] == plan["offers"][0]
+        assert "late" in plan["why"]
+        assert len(plan["offers"]) == 5
+        for offer in plan["offers"]:
+            assert min(offer["price"], offer["reliability"], offer["speedup"], offer["per_1000"]) > 0
+        shown = mediaflow("fleet", "plan").stdout
+        assert str(plan["rent"]["offer"]) in shown
+        assert fits_80_columns(shown)
+        monkeypatch.setenv("MEDIAFLOW_FLEET__CAPS__PER_DAY", "0.01")
+        refused = command("plan")
+        assert refused["rent"] is None
+        assert "budget" in refused["refused"]
+        assert labels(market) == []
+        assert boxes(ended=True) == []
+
+
+@pytest.mark.slow
+def test_a_log_is_shown_with_whatever_it_says_made_harmless(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speaks = ("sh", "-c", r"printf 'hello\033[31m\tworld\n'; sleep 600")
+    with vast_market(box=speaks) as market:
+        rent_at(market, monkeypatch, CAPS__BOXES=1)
+        demand()
+        with controller(tmp_path):
+            [box] = until(lambda: [box for box in boxes() if box.running], "a box runs")
+            said = until(lambda: mediaflow("fleet", "logs", box.label[-8:]).stdout.strip(), "it has spoken")
+            assert said.split() == ["hello\\x1b[31m", "world"]
+
+
+@pytest.mark.slow
+def test_doctor_finds_all_well_and_what_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with vast_market() as market:
+        rent_at(market, monkeypatch)
+        assert command("doctor")["ok"]
+        assert fits_80_columns(mediaflow("fleet", "status").stdout)
+        with controller(tmp_path):  # the gateway is not running, though there is a controller
+            found = {each["check"]: each for each in command("doctor", status=3)["findings"]}
+            assert found["gateway"]["state"] == "problem"
+            assert found["controller"]["state"] == "ok"
+        key_path().chmod(0o644)
+        found = {each["check"]: each for each in command("doctor", status=3)["findings"]}
+        assert "chmod 600" in found["key"]["what"]
+        assert {each["check"] for each in json.loads(mediaflow("doctor", "--json").stdout)["findings"]} >= {
+            "key"
+        }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("good", [True, False])
+def test_the_key_is_shown_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, good: bool) -> None:
+    with vast_market(box=SLEEPS, key=SECRET if good else "another") as market:
+        rent_at(market, monkeypatch, CAPS__BOXES=1)
+        key_path().unlink()
+        monkeypatch.setenv("VAST_API_KEY", SECRET)
+        monkeypatch.setenv("MEDIAFLOW_DEBUG", "1")  # tracebacks too
+        demand()
+        said = ""
+        with controller(tmp_path) as running:
+            if good:
+                until(lambda: any(box.contract for box in boxes()), "a box is there")
+                enter_box("mediaflow-test-a", contract=boxes()[0].contract, state="ended")
+            until(lambda: command("status")["why"], "it has ticked")
+            assert processes_with(SECRET) == [] or good  # the market of the test has it as an argument
+            for arguments in EVERY:
+                for form in ((), ("--json",)) if arguments[0] != "run" else ((),):
+                    done = mediaflow("fleet", *arguments, *form)
+                    said += done.stdout + done.stderr
+            running.stop()
+        said += running.log.read_text()
+        assert said
+        assert SECRET not in said
+        for path in Path(os.environ["MEDIAFLOW_HOME"]).rglob("*"):
+            if path.is_file():
+                assert SECRET.encode() not in path.read_bytes(), path
+    load_fleet.cache_clear()
