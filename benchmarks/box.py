@@ -4,7 +4,8 @@
 
 Real photos and recordings, prepared before. A box on a host of its own takes one task's items from a real
 gateway over TLS; the bare loop calls the same task on the same renditions and core, in batches of the
-same size. Both are timed cold, from before the model is loaded to the last finding (of the box: stored).
+same size. Loading the model weighs on neither: the loop is timed after it, the box from the first tenth of
+its findings that are stored to the last.
 --here: on one machine without network namespaces, as on one with a GPU.
 """
 
@@ -21,12 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.installation import PROJECT, PYTHON, Installation, arguments, print_answer, say, test_media
-from benchmarks.link import NO_WORKERS
+from benchmarks.link import NO_WORKERS, rate_of
 from benchmarks.quality import read_manifest
 from benchmarks.two_hosts import (
     box,
-    done,
-    done_by_box,
     for_boxes,
     gateway,
     left,
@@ -82,20 +81,9 @@ def measure(link: Link | None, task: str, count: int) -> dict[str, Any]:
             )
             alone = json.loads(said.stdout)
             with gateway(installation), box(installation, link, installation.folder / "box"):
-                seconds = seconds_of(installation, total)
-    rates = {"loop": round(alone["files"] / alone["seconds"], 3), "box": round(total / seconds, 3)}
+                rate = rate_of(installation, total)
+    rates = {"loop": round(alone["files"] / alone["seconds"], 3), "box": round(rate, 3)}
     return {"files": total, **rates, "ratio": round(rates["box"] / rates["loop"], 3)}
-
-
-def seconds_of(installation: Installation, total: int) -> float:
-    """Seconds from now to the last finding that was stored."""
-    began = ended = time.monotonic()
-    before = 0
-    while done_by_box(installation) < total:
-        if (now := done(installation)) > before:
-            before, ended = now, time.monotonic()
-        time.sleep(0.1)
-    return ended - began
 
 
 def recordings(to: Path) -> None:
@@ -108,19 +96,20 @@ def recordings(to: Path) -> None:
 
 
 def loop(task: str, home: str) -> dict[str, float]:
-    """All renditions of a home through a task in this process: their number, and the seconds with loading."""
+    """All renditions of a home through a task in this process: their number, and the seconds it took."""
     from jobs.task import find_task
     from mediaflow.media.rendition import MANIFEST, Rendition
     from mediaflow.models.device import at_once
     from mediaflow.settings import load_settings
 
     os.nice(5)  # as a worker's child is
-    began = time.monotonic()
     found = [Rendition.load(path.parent) for path in sorted(Path(home).glob(f"renditions/??/*/{MANIFEST}"))]
     runner = find_task(task)(load_settings())
     runner.load()
     fit = [each for each in found if each and (each.pictures if runner.needs == "pictures" else each.audio)]
     size = at_once(load_settings(), runner.together)
+    runner.analyse(fit[:size])  # what is made at the first call
+    began = time.monotonic()
     for first in range(0, len(fit), size):
         runner.analyse(fit[first : first + size])
     return {"files": len(fit), "seconds": time.monotonic() - began}
