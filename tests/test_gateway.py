@@ -391,3 +391,16 @@ def test_a_picture_in_two_libraries_stays_where_one_of_them_is_private(
     answer("submit", str(tmp_path / "pictures"))
     assert box.post("take", task="look", most=10)["items"] == []
     assert served.states() == {"wanted": 1}
+
+
+def test_a_copy_in_a_private_library_closes_the_links_that_were_given_before(
+    served: Installation, box: Client, tmp_path: Path
+) -> None:
+    paint(tmp_path / "pictures" / "one.png")
+    answer("submit", str(tmp_path / "pictures"))
+    (item,) = box.take()
+    assert box.ask("GET", item["link"]).status_code == 200
+    paint(tmp_path / "private" / "copy.png")
+    answer("submit", str(tmp_path / "private"), "--library", "private")
+    until(lambda: box.ask("GET", item["link"]).status_code == 404, "the link is closed")
+    assert box.post("beat", busy={}, log="")["order"] == "work", "the box itself goes on"

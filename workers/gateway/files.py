@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import closing
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -10,6 +11,8 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 
 from jobs.task import find_task
+from mediaflow.catalog.database import connect as open_catalog
+from mediaflow.fleet.leaving import may_leave
 from mediaflow.fleet.ledger import Box
 from mediaflow.media.cache import rendition_folder
 from mediaflow.media.rendition import Rendition
@@ -29,7 +32,7 @@ async def rendition(gateway: Gateway, request: Request, box: Box) -> Response:
     desk = gateway.boxes.desk(box)
     if desk is None or not desk.fetches(asset, named["task"]):
         raise HTTPException(404)
-    found = await run_in_threadpool(Rendition.load, rendition_folder(asset))
+    found = await run_in_threadpool(_rendition, asset, named["task"])
     if found is None:
         raise HTTPException(404)
     parts = await run_in_threadpool(archive.parts_of, found, find_task(named["task"]).needs)
@@ -38,6 +41,12 @@ async def rendition(gateway: Gateway, request: Request, box: Box) -> Response:
         media_type="application/x-tar",
         headers={"content-length": str(archive.length(parts))},
     )
+
+
+def _rendition(asset: str, task: str) -> Rendition | None:
+    """An asset's rendition, unless a copy in a private library turned up since the item was handed out."""
+    with closing(open_catalog()) as db:
+        return Rendition.load(rendition_folder(asset)) if may_leave(db, asset, task) else None
 
 
 async def _counted(gateway: Gateway, box: Box, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
