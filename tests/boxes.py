@@ -98,7 +98,7 @@ def finding(id: str, **changes: Any) -> dict[str, Any]:
         "ordinal": 0,
         "page": None,
         "time": None,
-        "value": vector_of([0.6, 0.8, 0.0]),
+        "value": vector_of([3**-0.5] * 3),
     }
     return {"id": id, "data": {"colour": "grey"}, "vectors": [vector], "seconds": 0.1} | changes
 

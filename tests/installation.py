@@ -109,9 +109,9 @@ class Installation:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
-    def wait(self) -> None:
+    def wait(self, seconds: float = PATIENCE) -> None:
         """Wait until nothing is open any more."""
-        until(lambda: not self.open(), "all work is done")
+        until(lambda: not self.open(), "all work is done", seconds)
 
     def open(self) -> int:
         """Pieces of work that are wanted and not settled."""

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mediaflow.service.certificate import gateway_certificate
-from tests.installation import ROOT, until
+from tests.installation import ROOT, Installation, until
 from tests.network import Host
 
 PATIENCE = 60.0
@@ -113,3 +113,29 @@ def real_box(
         yield box
     finally:
         box.stop()
+
+
+@contextmanager
+def worker_at_home(queue: str = "look") -> Iterator[None]:
+    """A worker of this machine: it does what of a box's findings is to be done here too, to compare."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "workers", queue, str(os.getpid())],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=ROOT,
+    ) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
+def settle(installation: Installation) -> None:
+    """Have this machine check what it wants to check, and nothing is open."""
+    with worker_at_home():
+        installation.wait()
+
+
+def assets(installation: Installation) -> list[str]:
+    """The hashes of all assets, sorted."""
+    return sorted(row[0] for row in installation.ask("SELECT hash FROM assets"))

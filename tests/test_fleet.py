@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -19,7 +17,7 @@ from tests.installation import Installation, answer, paint_many, until
 from tests.vast import Vast, vast_market
 
 pytestmark = pytest.mark.slow
-# Every market is so many times quicker than a real one; what is waited for there in minutes is here in seconds.
+# What is waited for in minutes on a real market is here in seconds.
 PATIENCE = 240.0
 
 
@@ -76,7 +74,6 @@ def fleet(
             "MEDIAFLOW_FLEET__SILENCE_MINUTES": "2",
             "MEDIAFLOW_FLEET__STUCK_MINUTES": "0.3",
             "MEDIAFLOW_FLEET__IDLE_MINUTES": "0",
-            "MEDIAFLOW_TASKS__LOOK__WORKERS": "0",
         }
         for name, value in (variables | settings).items():
             monkeypatch.setenv(name, value)
@@ -89,20 +86,46 @@ def fleet(
         installation.up()
         yield Fleet(installation, market, folder)
         installation.stop()
-        assert not Fleet(installation, market, folder).instances(), "nothing outlives `up`"
+        assert not Fleet(installation, market, folder).instances(), "a box outlived `up`"
 
 
 def test_boxes_appear_do_the_heavy_queue_and_go(
     installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with fleet(installation, tmp_path, monkeypatch) as running:
+    alone = {"MEDIAFLOW_TASKS__LOOK__WORKERS": "0", "MEDIAFLOW_FLEET__CHECK": "0"}
+    with fleet(installation, tmp_path, monkeypatch, (), **alone) as running:
         assert not running.instances()
         running.submit(40)
         until(running.instances, "a box is rented", PATIENCE)
-        until(lambda: running.is_done(40), "all is done", PATIENCE)
-        until(lambda: not running.instances(), "no box is left", PATIENCE)
-        assert running.did().keys() <= {box.label for box in running.boxes()}
-        assert all(box.state == "ended" for box in running.boxes())
-        state = answer("fleet", "status")
-        assert state["boxes"] == []
+        until(lambda: sum(running.did().values()) == 40 and "" not in running.did(), "boxes do all", PATIENCE)
         assert not installation.calls(), "nothing of it was done here"
+
+
+# What each fault makes of the fleet, in words of its ledger. All that is asked of the others is the end.
+FAULTS = {
+    "late gone 429=2 5xx=2 stale=2 skew": "adopted",
+    "twice": "nobody",
+    "stuck": "stuck loading",
+    "exited": "ending: exited",
+    "offline": "ending: offline",
+    "outbid": "ending: outbid",
+    "silent": "ending: it has said nothing",
+    "wrong": "not true",
+    "slow empty=2": "",
+    "credit=40": "",
+}
+
+
+@pytest.mark.parametrize("faults", FAULTS)
+def test_all_is_done_and_no_box_is_left_whatever_happens_to_boxes(
+    installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faults: str
+) -> None:
+    with fleet(installation, tmp_path, monkeypatch, faults.split()) as running:
+        running.submit(40)
+        until(lambda: FAULTS[faults] in running.events(), f"{faults} happened", PATIENCE)
+        installation.wait(PATIENCE)
+        assert running.is_done(40)
+        until(lambda: not running.instances(), "no box is left", PATIENCE)
+        until(lambda: all(box.state == "ended" for box in running.boxes()), "the ledger knows it", PATIENCE)
+        shown = answer("fleet", "status")
+        assert shown["boxes"] == []

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +15,7 @@ from tests.boxes import GatewayProcess, box_of, enter_box, gateway_process
 from tests.conftest import missing
 from tests.installation import Installation, answer, paint_many, until
 from tests.network import Link, two_hosts, why_not
-from tests.real_box import RealBox, birth, real_box
+from tests.real_box import RealBox, assets, birth, real_box, settle
 
 pytestmark = pytest.mark.slow
 LABEL = "mediaflow-test-a"
@@ -55,13 +58,7 @@ def submit(folder: Path, count: int, colour: str = "grey") -> None:
     answer("submit", str(folder))
 
 
-def assets(installation: Installation) -> list[str]:
-    return sorted(row[0] for row in installation.ask("SELECT hash FROM assets"))
-
-
 def test_the_hosts_see_each_other_over_the_link_and_no_other_way(link: Link) -> None:
-    import socket
-
     with socket.create_server((link.first.address, 0)) as server:
         port = server.getsockname()[1]
         say = (
@@ -78,9 +75,6 @@ def test_the_hosts_see_each_other_over_the_link_and_no_other_way(link: Link) -> 
 
 
 def ran(link: Link, code: str) -> int:
-    import subprocess
-    import sys
-
     return subprocess.run(
         link.second.command(sys.executable, "-c", code), capture_output=True, check=False
     ).returncode
@@ -90,9 +84,10 @@ def test_a_box_on_another_host_does_a_run(
     installation: Installation, box: RealBox, link: Link, tmp_path: Path
 ) -> None:
     submit(tmp_path / "pictures", 40)
-    installation.wait()
-    assert installation.states() == {"done": 40}
+    until(lambda: box_of(LABEL).done == 40, "it did all")
     assert sorted(box.calls()) == assets(installation)
+    settle(installation)
+    assert installation.states() == {"done": 40}
 
 
 def test_a_link_that_is_cut_for_twenty_seconds_costs_nothing_but_the_time(
@@ -105,12 +100,12 @@ def test_a_link_that_is_cut_for_twenty_seconds_costs_nothing_but_the_time(
     during = len(box.calls())
     assert installation.states().get("done", 0) < 60
     link.cut = False
-    installation.wait()
-    assert installation.states() == {"done": 60}
+    until(lambda: box_of(LABEL).done == 60, "it did all, and the ledger knows")
     assert len(box.calls()) > during  # it goes on
     assert sorted(box.calls()) == assets(installation)
     assert box.process.poll() is None
-    until(lambda: box_of(LABEL).done == 60, "the ledger knows what it did")
+    settle(installation)
+    assert installation.states() == {"done": 60}
 
 
 @pytest.mark.parametrize(("delay", "loss"), [(0.0, 0.05), (0.05, 0.0), (0.05, 0.05)])
@@ -119,7 +114,8 @@ def test_a_slow_and_lossy_link_brings_all_there_and_back(
 ) -> None:
     link.delay, link.loss = delay, loss
     submit(tmp_path / "pictures", 40)
-    installation.wait()
-    assert installation.states() == {"done": 40}
+    until(lambda: box_of(LABEL).done == 40, "it did all")
     assert sorted(box.calls()) == assets(installation)
+    settle(installation)
+    assert installation.states() == {"done": 40}
     assert bool(link.lost) == bool(loss)

@@ -15,10 +15,14 @@ import pytest
 from benchmarks.quality.speech import distance, score, spoken, word_errors, words
 from jobs.task import find_task
 from jobs.transcribe import Transcribe
+from mediaflow.errors import ModelError
 from mediaflow.media.prepare import make_rendition
 from mediaflow.media.rendition import Rendition
 from mediaflow.media.voice import LONGEST, windows
+from mediaflow.models.identity import task_model
+from mediaflow.models.store import pull
 from mediaflow.settings import load_settings
+from tests.conftest import missing
 
 Render = Callable[[str], Rendition]
 
@@ -56,6 +60,26 @@ def recording(path: Path, values: np.ndarray, rate: int = 16_000) -> Rendition:
 def test_the_task_is_found_by_its_name() -> None:
     assert find_task("transcribe") is Transcribe
     assert Transcribe.needs == "audio"
+
+
+@pytest.mark.slow
+def test_another_whisper_is_used_where_the_settings_name_it(
+    render: Render, media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDIAFLOW_MODELS", str(tmp_path / "models"))
+    monkeypatch.setenv("MEDIAFLOW_TASKS__TRANSCRIBE__MODEL", "whisper-tiny.en")
+    load_settings.cache_clear()
+    try:
+        pull(["whisper-tiny.en"])
+    except ModelError as error:
+        missing(f"the English model cannot be pulled: {error}")
+    task = Transcribe(load_settings())
+    task.load()
+    finding = task.analyse([render("audio/en/jfk.flac")])[0]
+    expected = truth(media)["audio/en/jfk.flac"]["truth"]
+    errors, length = word_errors(expected["transcript"], finding.data["text"], "en")
+    assert errors / length <= 0.1, finding.data
+    assert task_model("transcribe") == "whisper-tiny.en"
 
 
 @pytest.mark.slow

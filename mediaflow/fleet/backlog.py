@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mediaflow.fleet.settings import FleetSettings
+from mediaflow.queues.lineage import is_at_home
 
 HOUR = 3600.0
 
@@ -67,19 +69,21 @@ def read_backlog(catalog: sqlite3.Connection, settings: FleetSettings) -> Backlo
     tasks = settings.tasks()
     waiting: dict[tuple[str, float], list[float]] = {}  # ready, coming, since
     if tasks:
+        # What must be done here is no work for boxes.
+        catalog.create_function("at_home", 1, lambda job: bool(job) and is_at_home(job))
         marks = ",".join("?" * len(tasks))
         rows = catalog.execute(
-            # MIN(l.library) and MAX(l.library): where several libraries hold it, each must let it go.
             "SELECT task, libraries, since, COUNT(*) FROM ("
-            " SELECT w.task, GROUP_CONCAT(DISTINCT l.library) AS libraries,"
+            " SELECT w.task, JSON_GROUP_ARRAY(DISTINCT l.library) AS libraries,"
             "  COALESCE(MIN(r.started), MIN(w.changed)) AS since"
             f" FROM work w JOIN locations l ON l.asset = w.asset LEFT JOIN runs r ON r.id = l.run"
-            f" WHERE w.state = 'wanted' AND w.task IN ({marks}) GROUP BY w.asset, w.task, w.model)"
+            f" WHERE w.state = 'wanted' AND w.task IN ({marks}) AND NOT at_home(w.job)"
+            "  GROUP BY w.asset, w.task, w.model)"
             " GROUP BY task, libraries, since",
             tasks,
         )
         for task, libraries, since, count in rows:
-            if all(settings.may_leave(library, task) for library in libraries.split(",")):
+            if all(settings.may_leave(library, task) for library in json.loads(libraries)):
                 waiting.setdefault((task, since + hours), [0, 0, since])[0] += count
     files: dict[float, int] = {}
     rows = catalog.execute(

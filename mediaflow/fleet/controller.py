@@ -117,7 +117,7 @@ class Controller:
     # --- what is there ---
 
     def _look_seconds(self, now: float, boxes: Sequence[Box], backlog: Backlog) -> float:
-        watched = boxes or backlog.waiting or self._strays or now < self._watched_until
+        watched = boxes or backlog.waiting or self._strays or self.hold or now < self._watched_until
         return 0.0 if watched else IDLE_LOOK_SECONDS
 
     def _look(self, now: float, boxes: Sequence[Box], backlog: Backlog) -> None:

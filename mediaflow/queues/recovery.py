@@ -66,34 +66,53 @@ class Reclaimer:
     def look(self, connection: Redis) -> Reclaimed:
         """Look once; to be called again and again."""
         sweep(connection, self.names)
+        held = {name: _held(connection, name) for name in self.names}
+        # After the jobs: whoever a record names was born before, and is here unless it has died.
         alive = {worker.name for worker in Worker.all(connection=connection) if lives(worker)}
         reclaimed = Reclaimed()
         taken: dict[str, float] = {}
-        for name in self.names:
-            for job in self._stranded(connection, name, alive, taken):
-                _put_back_or_give_up(connection, queue(name, connection), job, reclaimed)
+        for name, jobs in held.items():
+            for job in self._stranded(jobs, name, alive, taken):
+                if _is_still_so(connection, job):
+                    _put_back_or_give_up(connection, queue(name, connection), job, reclaimed)
         self._taken = taken
         return reclaimed
 
     def _stranded(
-        self, connection: Redis, name: str, alive: set[str], taken: dict[str, float]
+        self, jobs: Iterable[Job], name: str, alive: set[str], taken: dict[str, float]
     ) -> Iterable[Job]:
-        into = queue(name, connection)
-        intermediate = IntermediateQueue(into.key, connection)
-        started = StartedJobRegistry(queue=into, job_class=AllowedJob).get_job_ids(cleanup=False)
         served = any(worker.split(".")[0] == name for worker in alive)
-        for id in dict.fromkeys([*started, *intermediate.get_job_ids()]):
-            job = into.fetch_job(id)
-            if job is None:
-                intermediate.remove(id)
-                continue
-            status = job.get_status()
+        for job in jobs:
+            # As the record was when it was read: what it says now may not be of the worker it named then.
+            status = job.get_status(refresh=False)
             if status == JobStatus.STARTED and not _has_worker(job, alive):
                 yield job
             elif status == JobStatus.QUEUED:
-                taken[id] = self._taken.get(id, time.monotonic())
-                if not served or time.monotonic() - taken[id] > TAKING_SECONDS:
+                taken[job.id] = self._taken.get(job.id, time.monotonic())
+                if not served or time.monotonic() - taken[job.id] > TAKING_SECONDS:
                     yield job
+
+
+def _held(connection: Redis, name: str) -> list[Job]:
+    """The jobs of a queue that workers have taken or started."""
+    into = queue(name, connection)
+    intermediate = IntermediateQueue(into.key, connection)
+    started = StartedJobRegistry(queue=into, job_class=AllowedJob).get_job_ids(cleanup=False)
+    jobs = []
+    for id in dict.fromkeys([*started, *intermediate.get_job_ids()]):
+        job = into.fetch_job(id)
+        if job is None:
+            intermediate.remove(id)
+        else:
+            jobs.append(job)
+    return jobs
+
+
+def _is_still_so(connection: Redis, job: Job) -> bool:
+    """Whether nobody took or ended a job since its record was read."""
+    state = connection.hmget(job.key, ["status", "worker_name"])
+    status, worker = (as_text(value or b"") for value in state)
+    return (status, worker) == (job.get_status(refresh=False).value, job.worker_name or "")
 
 
 def new_life(place: str) -> str:
@@ -125,7 +144,8 @@ def _put_back_or_give_up(connection: Redis, into: Queue, job: Job, reclaimed: Re
     # By name: what RQ knows of the executions themselves may have run out.
     entries = [as_text(entry) for entry in connection.zrange(started.key, 0, -1)]  # type: ignore[arg-type]
     executions = [entry for entry in entries if entry.partition(":")[0] == job.id]
-    deaths = int(job.get_meta(refresh=False).get("deaths", 0)) + (job.get_status() == JobStatus.STARTED)
+    deaths = int(job.get_meta(refresh=False).get("deaths", 0))
+    deaths += job.get_status(refresh=False) == JobStatus.STARTED
     with connection.pipeline() as pipeline:
         if executions:
             pipeline.zrem(started.key, *executions)

@@ -69,7 +69,8 @@ def _live(birth: Birth, life: Life) -> None:
     for serving in all_serving:
         serving.start()
     while life.wait(5):
-        pass
+        if not any(serving.able for serving in all_serving):
+            life.end("it can do no task")
     for serving in all_serving:
         serving.join()
     pool.shutdown(wait=False, cancel_futures=True)

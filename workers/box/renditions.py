@@ -109,7 +109,7 @@ class Renditions:
                     size = unpack(stream, rendition_folder(asset), self._unpacking)
                     stream.finish()
                     return size
-            except (Cut, tarfile.ReadError) as error:  # cut short
+            except (Cut, tarfile.TarError) as error:  # cut short
                 log.warning("a rendition: %s", error)
                 self._life.wait(pause * random.uniform(0.5, 1.5))
                 pause = min(pause * 2, LONGEST_PAUSE)
@@ -149,7 +149,7 @@ def unpack(stream: Any, folder: Path, lock: Lock) -> int:
             raise tarfile.ReadError("there is no manifest in it")
         with lock, writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            _merge(partial / MANIFEST, folder / MANIFEST)
+            _merge(partial / MANIFEST, folder / MANIFEST, names)
             for name in sorted(names, key=lambda name: name == MANIFEST):
                 (partial / name).replace(folder / name)
         return total
@@ -157,15 +157,18 @@ def unpack(stream: Any, folder: Path, lock: Lock) -> int:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _merge(new: Path, old: Path) -> None:
-    """Have a new manifest also name what an old one names: another task's pictures, or sound."""
+def _merge(new: Path, old: Path, came: list[str]) -> None:
+    """Have a new manifest, whose files all `came`, also name what an old one names: pictures, or sound."""
     try:
         data = json.loads(new.read_text(encoding="utf-8"))
         before = json.loads(old.read_text(encoding="utf-8")) if old.exists() else {}
+        named = [picture["file"] for picture in data["pictures"]] + ([data["audio"]] if data["audio"] else [])
         data["pictures"] = data["pictures"] or before.get("pictures", [])
         data["audio"] = data["audio"] or before.get("audio")
     except (ValueError, LookupError, TypeError, AttributeError):
         raise Unfetched("its rendition's manifest cannot be read") from None
+    if not set(named) <= set(came):
+        raise tarfile.ReadError("cut short")
     new.write_text(json.dumps(data), encoding="utf-8")
 
 

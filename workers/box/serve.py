@@ -90,6 +90,7 @@ class Serving:
         self._change = Condition()
         self._ready: SimpleQueue[Entry] = SimpleQueue()
         self._rate = 0.0
+        self._unable = ""  # why the models cannot be loaded: then the task's items are for others
         self._watch = Watch(
             task, Limits(entry.seconds, entry.memory_mb), entry.threads, lambda: None, life.over
         )
@@ -102,6 +103,11 @@ class Serving:
         """Begin."""
         for thread in self._threads:
             thread.start()
+
+    @property
+    def able(self) -> bool:
+        """Whether its models could be loaded, as far as is known."""
+        return not self._unable
 
     def join(self) -> None:
         """Wait until its child has ended, once the box is over."""
@@ -123,7 +129,7 @@ class Serving:
     def _take(self) -> None:
         while not self._life.over():
             room = self._ahead() - len(self._in_hand)
-            if self._life.draining or room < max(1, self._least_ahead // 4):
+            if self._life.draining or self._unable or room < max(1, self._least_ahead // 4):
                 with self._change:
                     self._change.wait(0.25)
                 continue
@@ -149,8 +155,10 @@ class Serving:
                 self._renditions.hold(entry.asset, self._needs, link)
         except Over:
             return
-        except (Unfetched, OSError) as error:
-            self._answer(Entry(entry.id, item, ""), {"reason": str(error)})
+        except Exception as error:  # whatever it is, the item must not be forgotten
+            if not isinstance(error, Unfetched):
+                log.exception("A rendition could not be fetched")
+            self._answer(Entry(entry.id, item, ""), {"reason": str(error) or type(error).__name__})
             return
         self._ready.put(entry)
 
@@ -169,7 +177,10 @@ class Serving:
             started, done = time.monotonic(), 0
             try:
                 done = self._through(entries)
-            except (ModelError, StorageError) as error:
+            except ModelError as error:
+                log.warning("No %s on this box: %s", self.task, error)
+                self._unable = str(error)
+            except StorageError as error:
                 log.warning("%s: %s", self.task, error)
                 self._life.wait(AGAIN_SECONDS)
             seconds = time.monotonic() - started
@@ -194,8 +205,10 @@ class Serving:
     def _through(self, entries: list[Entry]) -> int:
         """Have the child work on them; how many it answered. The others are for somebody else to do."""
         done: set[int] = set()
-        why = "the box stopped before it was done"
+        why = self._unable or "the box stopped before it was done"
         try:
+            if self._unable:
+                return 0
             with contextlib.closing(self._watch.work([entry.item for entry in entries])) as results:
                 for index, result in results:
                     done.add(index)

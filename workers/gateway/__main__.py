@@ -27,7 +27,8 @@ from mediaflow.service.server import Server
 from mediaflow.settings import load_settings
 from workers.gateway.boxes import Boxes
 from workers.gateway.desk import Desk
-from workers.gateway.routes import Gateway, tasks_of_boxes
+from workers.gateway.gateway import Gateway, tasks_of_boxes
+from workers.gateway.routes import application
 from workers.gateway.stand_in import StandIn
 
 log = logging.getLogger("mediaflow.gateway")
@@ -115,7 +116,7 @@ def main() -> int:
         settings = load_fleet().gateway
         connection = connect(QUEUE_SECONDS)
         gateway = Gateway(Boxes(), Links.fresh())
-        server = Server(gateway.application(), settings.listen, settings.port, gateway_certificate())
+        server = Server(application(gateway), settings.listen, settings.port, gateway_certificate())
     except MediaflowError as error:
         print(error, file=sys.stderr)
         return error.exit_status

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -49,8 +50,6 @@ class Take(Form):
 
     task: Name
     most: Annotated[int, Field(ge=1, le=1000)]
-    # Its name for this request: sent again, because the answer was lost, it brings the same items.
-    turn: Annotated[str, Field(max_length=100)] = ""
 
 
 class Busy(Form):
@@ -109,13 +108,19 @@ def result_of(piece: Piece, answer: Answer, box: str) -> dict[str, Any]:
     try:
         if (size := len(to_json(finding))) > piece.allowance:
             raise FindingError(f"What was found takes {size:,} bytes; {piece.allowance:,} are allowed.")
-        values = check_finding(find_task(piece.task), piece.model, named | finding)
-        wanted = piece.item.get("texts")
-        if wanted is not None and len(values) != len(wanted):
-            raise FindingError(f"There are {len(values)} vectors of {len(wanted)} texts.")
+        check_finding(find_task(piece.task), piece.model, named | finding)
+        _check_parts(piece, answer.vectors)
     except FindingError as error:
         return {"home": f"box {box}: {shown(str(error))}"}
     return finding | {"box": box}
+
+
+def _check_parts(piece: Piece, vectors: list[dict[str, Any]]) -> None:
+    """Of each text a vector; of a picture none or one of each space. Raises FindingError."""
+    found = Counter(vector["space"] for vector in vectors)
+    of_text = piece.item.get("texts") is not None
+    if any(count > piece.parts for count in found.values()) or (of_text and found.total() != piece.parts):
+        raise FindingError(f"There are {found.total()} vectors of {piece.parts} parts.")
 
 
 def shown(text: str) -> str:

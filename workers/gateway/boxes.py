@@ -37,6 +37,8 @@ class Boxes:
         self._lock = Lock()
         self._desks: dict[str, Desk] = {}
         self._heard: dict[str, float] = {}
+        self._written = 0.0
+        self._sending = Lock()
         self._sent: dict[str, int] = {}
         self._counts: Counter[tuple[str, str]] = Counter()
 
@@ -53,9 +55,8 @@ class Boxes:
             return box
 
     def desk(self, box: Box) -> Desk | None:
-        """The desk of a box that works or drains; None while it has none."""
-        with self._lock:
-            return self._desks.get(box.label)
+        """The desk of a box that works or drains; None while it has none. Waits for nothing."""
+        return self._desks.get(box.label)
 
     def hello(self, box: Box, said: Hello) -> None:
         """A box has started: what it has, and that it works; or why it cannot."""
@@ -88,8 +89,8 @@ class Boxes:
         return self._counts[box, what] <= most
 
     def sent(self, box: str, size: int) -> None:
-        """So many bytes were sent to a box."""
-        with self._lock:
+        """So many bytes were sent to a box. Waits for nothing."""
+        with self._sending:
             self._sent[box] = self._sent.get(box, 0) + size
 
     def add_to_log(self, box: str, text: str) -> None:
@@ -134,11 +135,13 @@ class Boxes:
         """Enter in the ledger what was done since this was called last."""
         with self._lock:
             desks = dict(self._desks)
-            heard = dict(self._heard)
-            sent, self._sent = self._sent, {}
+            with self._sending:
+                sent, self._sent = self._sent, {}
             now = time.time()
             with ledger.transaction(self._db):
-                for label, at in heard.items():
+                for label, at in self._heard.items():
+                    if at < self._written:
+                        continue
                     self._db.execute(
                         "UPDATE boxes SET seen = MAX(COALESCE(seen, 0), ?) WHERE label = ?", (at, label)
                     )
@@ -146,6 +149,7 @@ class Boxes:
                     self._db.execute("UPDATE boxes SET bytes = bytes + ? WHERE label = ?", (size, label))
                 for label, desk in desks.items():
                     self._write_down(label, desk, now)
+            self._written = now
 
     def close(self) -> None:
         """Give all items back."""

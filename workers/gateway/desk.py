@@ -19,9 +19,12 @@ MOST_ON_THE_WAY = 64_000_000
 MOST_FETCHES = 6
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Piece:
-    """One item on the desk. `allowance` is how many bytes its answer may have, once the box has it."""
+    """One item on the desk. Once the box has it, `allowance` is how many bytes its answer may have.
+
+    `parts` is how many pictures, or texts, it is made of: no more vectors of one space are believed.
+    """
 
     id: str
     task: str
@@ -30,6 +33,7 @@ class Piece:
     batch: Batch
     index: int
     allowance: int = 0
+    parts: int = 0
     given: float | None = None
     fetched: int = 0
 
@@ -91,7 +95,8 @@ class Desk:
         self._clock = clock
         self._waiting: dict[str, deque[Piece]] = {}
         self._in_hand: dict[str, Piece] = {}
-        self._turns: dict[str, tuple[str, list[Piece]]] = {}
+        # What waits again, and may yet be answered: the box had it before it began anew.
+        self._in_doubt: dict[str, Piece] = {}
         # Items a second of each task, as far as they are known.
         self.rates: dict[str, float] = {}
         self._spent: dict[str, Spent] = {}
@@ -118,7 +123,9 @@ class Desk:
             self._count_time()
             for task, pieces in self._waiting.items():
                 self._waiting[task] = deque(piece for piece in pieces if piece.batch is not batch)
-            self._in_hand = {id: piece for id, piece in self._in_hand.items() if piece.batch is not batch}
+            for held in (self._in_hand, self._in_doubt):
+                for id in [id for id, piece in held.items() if piece.batch is batch]:
+                    del held[id]
             batch.lose(batch.outstanding)
 
     def drain(self) -> None:
@@ -129,6 +136,7 @@ class Desk:
                 for piece in pieces:
                     piece.batch.lose(1)
             self._waiting.clear()
+            self._in_doubt.clear()
 
     def close(self) -> None:
         """Give everything back."""
@@ -143,9 +151,12 @@ class Desk:
     # --- the side of the box ---
 
     def begin_anew(self) -> None:
-        """The box has started again: what was in its hands waits again."""
+        """The box has started again, or lost an answer: what was in its hands waits again, if it is open."""
         with self._lock:
             self._count_time()
+            if not self.open:
+                return
+            self._in_doubt |= self._in_hand
             for piece in reversed(self._in_hand.values()):
                 piece.given = None
                 self._waiting.setdefault(piece.task, deque()).appendleft(piece)
@@ -156,7 +167,7 @@ class Desk:
         with self._lock:
             return list(self._waiting.get(task, ()))[:most]
 
-    def give(self, piece: Piece, allowance: int) -> bool:
+    def give(self, piece: Piece, allowance: int, parts: int) -> bool:
         """Put an item into the box's hands; False where it is gone, or too much would be on its way."""
         with self._lock:
             pieces = self._waiting.get(piece.task, deque())
@@ -165,24 +176,15 @@ class Desk:
                 return False
             self._count_time()
             pieces.remove(piece)
-            piece.allowance, piece.given = allowance, self._clock()
+            piece.allowance, piece.parts, piece.given = allowance, parts, self._clock()
+            self._in_doubt.pop(piece.id, None)
             self._in_hand[piece.id] = piece
             return True
 
-    def given_in(self, task: str, turn: str) -> list[Piece]:
-        """What was given in this turn and is not answered: the box asks again where the answer was lost."""
-        with self._lock:
-            known, pieces = self._turns.get(task, ("", []))
-            return [piece for piece in pieces if piece.id in self._in_hand] if turn == known else []
-
-    def remember_turn(self, task: str, turn: str, given: list[Piece]) -> None:
-        """Keep what was given in a turn until the next one."""
-        with self._lock:
-            self._turns[task] = (turn, given)
-
     def in_hand(self, id: str) -> Piece | None:
-        """The item of this id, if it is in the box's hands."""
-        return self._in_hand.get(id)
+        """The item of this id, if it is, or may be, in the box's hands."""
+        with self._lock:
+            return self._in_hand.get(id) or self._in_doubt.get(id)
 
     def fetches(self, asset: str, task: str) -> bool:
         """Whether the box may fetch the rendition of an asset for a task now; counts that it does."""
@@ -196,9 +198,11 @@ class Desk:
         """An item's result, from the box or in its place; False where nothing of this id is here."""
         with self._lock:
             self._count_time()
-            piece = self._in_hand.pop(id, None)
+            piece = self._in_hand.pop(id, None) or self._in_doubt.pop(id, None)
             if piece is None:
                 return False
+            if piece in self._waiting.get(piece.task, ()):
+                self._waiting[piece.task].remove(piece)
             if "home" not in result:
                 self._spent.setdefault(piece.task, Spent()).items += 1
             piece.batch.lose(1, (piece.index, result))
@@ -231,7 +235,7 @@ class Desk:
     def allowance(self) -> int:
         """How many bytes the answers may have that are on their way."""
         with self._lock:
-            return sum(piece.allowance for piece in self._in_hand.values())
+            return sum(piece.allowance for piece in (*self._in_hand.values(), *self._in_doubt.values()))
 
     def spent(self) -> dict[str, Spent]:
         """What the box did since this was last asked, by task: the time with several at hand is shared."""

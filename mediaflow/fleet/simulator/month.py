@@ -29,10 +29,10 @@ from mediaflow.fleet.simulator.report import (
     within_deadline,
 )
 from mediaflow.fleet.simulator.trade import Trade
-from mediaflow.fleet.simulator.work import HOME_SECONDS, TASKS, Work
+from mediaflow.fleet.simulator.work import HOME_SECONDS, TASKS, Work, home_weights
 from mediaflow.fleet.speeds import HERE
 
-# Seconds between two ticks: while boxes are there, while work is there, and while nothing is.
+# Seconds between two ticks: while boxes work, while boxes or work are there, and while nothing is.
 BOX_STEP, WORK_STEP, IDLE_STEP = 20.0, 60.0, 3600.0
 # How long after the last day the work that is left may take.
 REST = 4 * DAY
@@ -80,7 +80,7 @@ def simulate(
             controller.tick(now, _backlog(work, settings))
             step = _step(account, work, coming[0].at - now if coming else IDLE_STEP)
             now += step
-            _here(work, db, now, step)
+            _here(work, db, settings, now, step)
             boxes.step(now, step)
             work.settle(now)
             progress(min(1.0, (now - MONTH_START) / (end - MONTH_START)))
@@ -91,13 +91,14 @@ def simulate(
 
 def _step(account: Account, work: Work, soonest: float) -> float:
     """Seconds till the next tick."""
-    step = BOX_STEP if account.open else WORK_STEP if work.open else IDLE_STEP
+    step = BOX_STEP if account.open and work.open else WORK_STEP if account.open or work.open else IDLE_STEP
     return max(0.001, min(step, soonest))
 
 
-def _here(work: Work, db: sqlite3.Connection, now: float, seconds: float) -> None:
+def _here(work: Work, db: sqlite3.Connection, settings: FleetSettings, now: float, seconds: float) -> None:
     """What this machine did in the `seconds` before `now`, for nothing."""
-    done = work.serve(seconds, HOME_SECONDS, HOME_SECONDS)
+    weights = home_weights(settings.fallback.priority)
+    done = work.serve(seconds, HOME_SECONDS, HOME_SECONDS, weights)
     for stage, used in done.seconds.items():
         ledger.measured(db, HERE, stage, done.items[stage], used, now)
 

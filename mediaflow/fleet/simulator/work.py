@@ -1,12 +1,12 @@
 """The work of the simulated month: runs, their files from stage to stage, and who does how much of it.
 
 Files flow: a stage has done a part of them, not this one or that one. The queues are first in, first out, as
-RQ's are; who serves several of them divides its time equally among those that are not empty.
+RQ's are; who serves several of them divides its time among those that are not empty.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mediaflow.fleet.simulator.arrivals import Arrival
@@ -17,6 +17,9 @@ HOME_SECONDS = {"prepare": 0.12, "embed": 0.13, "ocr": 0.75, "nsfw": 0.09, "tran
 UNIT_GB = {"embed": 0.0001, "ocr": 0.0004, "nsfw": 0.0001, "transcribe": 0.0012}
 TASKS = tuple(UNIT_GB)
 SMALL = 1e-6
+# A worker that yields by one more (`nice`) gets so much of the time of the one before it, by the kernel's
+# weights; each next task of `fallback.priority` yields by so much more.
+NICE, YIELDING, MOST_YIELDING = 0.8, 4, 16
 
 
 @dataclass(slots=True)
@@ -51,6 +54,11 @@ class Done:
         return sum(units * UNIT_GB[task] for (_, task), units in self.units.items())
 
 
+def home_weights(priority: Sequence[str]) -> dict[str, float]:
+    """How this machine's workers share its time: `prepare` yields to nobody, tasks by their priority."""
+    return {task: NICE ** min(MOST_YIELDING, place * YIELDING) for place, task in enumerate(priority)}
+
+
 class Work:
     """All runs and their queues."""
 
@@ -74,13 +82,24 @@ class Work:
         """The runs that are not finished, oldest first."""
         return [self.runs[number] for number in self._open]
 
-    def serve(self, seconds: float, cost: Mapping[str, float], stages: Iterable[str]) -> Done:
-        """Somebody whose unit of a stage takes `cost` seconds serves the queues for so long."""
+    def serve(
+        self,
+        seconds: float,
+        cost: Mapping[str, float],
+        stages: Iterable[str],
+        weight: Mapping[str, float] | None = None,
+    ) -> Done:
+        """Somebody whose unit of a stage takes `cost` seconds serves the queues for so long.
+
+        `weight` is the part of the time that a stage gets beside the others, equal if it is not said.
+        """
+        weight = weight or {}
         done = Done()
         waiting = [stage for stage in stages if self._next(stage) is not None]
         while waiting and seconds > SMALL:
-            share = seconds / len(waiting)
+            slice_ = seconds / sum(weight.get(stage, 1.0) for stage in waiting)
             for stage in list(waiting):
+                share = slice_ * weight.get(stage, 1.0)
                 used = self._take(stage, share, cost[stage], done)
                 seconds -= used
                 if used < share - SMALL:

@@ -1,0 +1,258 @@
+"""The controller on the simulated market: what it rents, what it ends, what it does when things go wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from mediaflow.fleet import ledger
+from mediaflow.fleet.market import Order
+from mediaflow.fleet.simulator.arrivals import HOUR
+from mediaflow.fleet.spending import spending
+from tests.world import World
+
+
+def test_nothing_is_rented_while_nothing_waits() -> None:
+    world = World()
+    world.go_on(120)
+    assert not world.all_boxes()
+    assert not world.account.boxes
+
+
+def test_nothing_is_rented_for_what_this_machine_does_in_time() -> None:
+    world = World()
+    world.submit(5000)
+    world.until(world.is_over)
+    assert not world.account.boxes
+
+
+def test_what_this_machine_cannot_do_in_time_is_done_in_time_and_nothing_is_left() -> None:
+    world = World()
+    world.submit()
+    world.until(world.is_over)
+    (run,) = world.work.runs
+    assert run.finished is not None
+    assert run.finished <= run.deadline
+    assert world.account.boxes
+    assert all(box.state == "ended" for box in world.all_boxes())
+
+
+def test_a_box_is_written_down_before_it_is_ordered() -> None:
+    world = World()
+    world.submit()
+    order, seen = world.trade.order, []
+
+    def looked_at(wish: Order) -> int:
+        seen.append(ledger.box(world.db, wish.label))
+        return order(wish)
+
+    world.trade.order = looked_at  # type: ignore[method-assign]
+    world.until(lambda: world.known("loading"))
+    (box,) = seen
+    assert box is not None
+    assert (box.state, box.contract) == ("intended", None)
+
+
+pytestmark = pytest.mark.slow
+FAULTS = (
+    "late twice gone stuck exited offline outbid slow silent wrong empty stale 429 5xx outage credit".split()
+)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_of_the_market_or_of_a_box_costs_neither_the_deadline_nor_a_leak(fault: str) -> None:
+    world = World(**{fault: 1})
+    world.submit()
+    world.until(world.is_over, 20)
+    (run,) = world.work.runs
+    assert run.finished is not None
+    assert run.finished <= run.deadline
+    world.go_on(60)
+    assert not world.real()
+
+
+@pytest.mark.parametrize("fault", ["stuck", "exited", "offline", "silent"])
+def test_a_box_that_failed_is_replaced_by_one_of_another_machine_and_its_host_left_alone(fault: str) -> None:
+    world = World(**{fault: 1})
+    world.submit()
+    world.until(world.is_over, 20)
+    ((machine, until),) = world.db.execute("SELECT machine, until FROM blocks").fetchall()
+    (failed,) = [box for box in world.all_boxes() if box.machine == machine]
+    assert failed.ended is not None
+    assert until > failed.ended + HOUR
+    later = [box for box in world.all_boxes() if box.intended > failed.ended]
+    assert all(box.machine != machine for box in later)
+
+
+def test_an_order_whose_answer_was_lost_is_not_repeated_and_its_box_is_adopted() -> None:
+    world = World(late=1)
+    world.submit()
+    world.until(lambda: world.known("working"))
+    assert len(world.account.boxes) == len(world.all_boxes()) == 1
+    assert any(what.startswith("adopted") for what in world.events())
+
+
+def test_an_order_that_came_to_nothing_is_ended_after_a_while() -> None:
+    world = World()
+    world.submit()
+    world.until(lambda: world.known())
+    box = world.known()[0]
+    # As if this process had been killed between writing down and ordering.
+    world.account.destroy(world.now, world.real()[0].contract)
+    ledger.update(world.db, box.label, state="intended", contract=None)
+    world.begin()
+    world.go_on(5)
+    assert box.label in {each.label for each in world.known("intended")}
+    world.until(lambda: box.label not in {each.label for each in world.known()}, 1)
+
+
+def test_of_an_order_carried_out_twice_one_box_is_ended_at_once() -> None:
+    world = World(twice=1)
+    world.submit()
+    world.until(lambda: len(world.account.boxes) == 2)
+    world.go_on(2)
+    assert len(world.real()) == len(world.known()) == 1
+    assert world.real()[0].contract == world.known()[0].contract
+
+
+def test_an_empty_list_is_not_believed_and_nothing_is_ordered_meanwhile() -> None:
+    world = World()
+    world.submit()
+    world.until(lambda: world.known("working"))
+    before = {box.label for box in world.known()}
+    world.trade.instances = list  # type: ignore[method-assign]
+    world.go_on(0.6)
+    assert {box.label for box in world.known()} == before
+    assert len(world.account.boxes) == len(before)
+    assert "lists no box at all" in str(ledger.fact(world.db, "trouble"))
+
+
+def test_a_box_that_ended_and_a_box_that_nobody_knows_are_destroyed_when_they_are_listed() -> None:
+    world = World()
+    offer = world.trade.offers()[0]
+    world.trade.order(Order(offer.id, "mediaflow-home-unknown", "image", 20, {}))
+    other = world.trade.offers()[0]
+    world.trade.order(Order(other.id, "mediaflow-elsewhere-theirs", "image", 20, {}))
+    world.go_on(2)
+    assert [box.label for box in world.real()] == ["mediaflow-elsewhere-theirs"]
+
+
+def test_a_controller_that_starts_again_takes_up_the_boxes_that_it_finds() -> None:
+    world = World()
+    world.submit()
+    world.until(lambda: world.known("working"))
+    before = {box.contract for box in world.known()}
+    world.begin()
+    world.go_on(3)
+    assert {box.contract for box in world.known("working")} == before == {b.contract for b in world.real()}
+
+
+@pytest.mark.parametrize("after", range(0, 30, 3))
+def test_a_controller_killed_at_any_tick_and_started_again_loses_nothing(after: int) -> None:
+    world = World()
+    world.submit()
+    world.until(lambda: world.known())
+    for _ in range(after):
+        world.step()
+    world.begin()
+    world.until(world.is_over, 20)
+    assert Counter(box.ended is None for box in world.account.boxes.values())[True] == 0
+    (run,) = world.work.runs
+    assert run.finished is not None
+    assert run.finished <= run.deadline
+
+
+def test_boxes_outlive_a_controller_that_died_by_their_leases_only() -> None:
+    world = World()
+    world.submit()
+    world.until(lambda: world.known("working"))
+    world.go_on(world.settings.silence_minutes + 1, ticks=False)
+    assert not world.real()
+
+
+def test_a_box_is_drained_before_it_is_ended() -> None:
+    world = World()
+    world.submit()
+    world.until(world.is_over)
+    words = [what.split(":")[0] for what in world.events()]
+    assert words.index("draining") < words.index("ending") < words.index("ended")
+
+
+@pytest.mark.parametrize("caps", [{"per_day": 0.15}, {"per_month": 0.15}])
+def test_the_budget_is_never_exceeded_and_what_is_left_is_done_here(caps: dict[str, float]) -> None:
+    world = World()
+    world.begin(caps=caps)
+    world.submit(400_000)
+    world.go_on(20 * 60)
+    paid = sum(dollars for box in world.account.boxes.values() for dollars in box.dollars.values())
+    assert 0 < paid <= 0.15
+    assert spending(world.db, world.now).month <= 0.15
+    assert not world.real()
+    assert ledger.fact(world.db, "fallback") == "here"
+    assert "budget" in world.desire.why
+
+
+def test_no_more_boxes_than_the_cap_and_none_that_costs_more() -> None:
+    world = World()
+    world.begin(caps={"boxes": 2, "price_per_hour": 0.15})
+    world.submit(300_000)
+    most = 0
+    for _ in range(400):
+        world.step()
+        most = max(most, len(world.real()))
+    assert most == 2
+    assert all(box.price <= 0.15 for box in world.account.boxes.values())
+
+
+def test_a_box_does_not_live_longer_than_it_may() -> None:
+    world = World()
+    world.begin(caps={"hours": 1})
+    world.submit(400_000)
+    world.go_on(4 * 60)
+    assert len(world.account.boxes) > 1
+    lives = [(box.ended or world.now) - box.ordered for box in world.account.boxes.values()]
+    assert max(lives) <= HOUR + 60
+
+
+def test_boxes_stand_on_different_hosts() -> None:
+    world = World()
+    world.submit(300_000)
+    world.until(lambda: len(world.known()) == world.settings.caps.boxes)
+    assert len({box.host for box in world.known()}) == world.settings.caps.boxes
+
+
+def test_without_credit_the_work_goes_on_here_and_boxes_come_when_there_is_some() -> None:
+    world = World(credit=0.0)
+    world.submit()
+    world.until(lambda: ledger.fact(world.db, "trouble"))
+    assert "credit" in str(ledger.fact(world.db, "trouble"))
+    assert ledger.fact(world.db, "fallback") == "here"
+    assert not world.real()
+    world.account._credit = 50.0
+    world.until(lambda: world.known("working"), 8)
+    assert ledger.fact(world.db, "trouble") == ""
+    world.step()
+    assert ledger.fact(world.db, "fallback") == ""
+
+
+@pytest.mark.parametrize("hold", ["drain", "down"])
+def test_on_hold_all_boxes_go_and_none_comes(hold: str) -> None:
+    world = World()
+    world.submit()
+    world.until(lambda: world.known("working"))
+    ledger.put_fact(world.db, "hold", hold, world.now)
+    world.until(lambda: not world.real() and not world.known(), 1)
+    count = len(world.account.boxes)
+    world.go_on(30)
+    assert len(world.account.boxes) == count
+    ledger.put_fact(world.db, "hold", "", world.now)
+    world.until(lambda: world.known("working"), 8)
+
+
+def test_a_liar_that_somebody_else_marked_is_ended() -> None:
+    world = World()
+    world.submit()
+    (box,) = world.until(lambda: world.known("working"))
+    ledger.update(world.db, box.label, state="ending", reason="what it found is not true")
+    world.until(lambda: box.contract not in {each.contract for each in world.real()}, 0.1)
