@@ -25,7 +25,7 @@ from tests.controllers import (
     rent_at,
     write_key,
 )
-from tests.installation import mediaflow, until
+from tests.installation import Installation, mediaflow, until
 from tests.vast import vast_market
 
 pytest.importorskip("vastai")
@@ -202,3 +202,20 @@ def test_the_key_is_shown_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             if path.is_file():
                 assert SECRET.encode() not in path.read_bytes(), path
     load_fleet.cache_clear()
+
+
+@pytest.mark.slow
+def test_the_controller_alone_has_the_key(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with vast_market() as market:
+        rent_at(market, monkeypatch)
+        key_path().unlink()
+        monkeypatch.setenv("VAST_API_KEY", market.key)
+        installation.up()
+        until(lambda: installation.pids("workers.gateway"), "the gateway is there")
+        controllers = until(lambda: installation.pids("mediaflow.fleet"), "the controller is there")
+        # `up` gives it to the controller; the test and the market have it too.
+        others = set(installation.pids()) - set(controllers) - {installation.process.pid, market.process.pid}
+        assert len(others) >= 4
+        assert not any(b"VAST_API_KEY" in Path(f"/proc/{pid}/environ").read_bytes() for pid in others)

@@ -16,7 +16,7 @@ import pytest
 
 from mediaflow.errors import ConfigError
 from mediaflow.fleet import vast as module
-from mediaflow.fleet.key import api_key, has_key, key_path
+from mediaflow.fleet.key import api_key, key_path
 from mediaflow.fleet.market import (
     MarketError,
     NoCredit,
@@ -70,8 +70,7 @@ def test_the_key_comes_from_the_variable_before_the_file(monkeypatch: pytest.Mon
     assert api_key() == "of-the-variable"
 
 
-def test_without_a_key_it_is_said_where_one_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not has_key()
+def test_without_a_key_it_is_said_where_one_may_be() -> None:
     with pytest.raises(ConfigError, match="VAST_API_KEY.*vast_api_key"):
         api_key()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 
 from mediaflow.errors import ConfigError
@@ -21,9 +22,9 @@ def key_path() -> Path:
     return home() / "vast_api_key"
 
 
-def has_key() -> bool:
-    """Whether a key was given, be it good or not."""
-    return bool(os.environ.get(VARIABLE, "").strip()) or key_path().exists()
+def without_key(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment for a process that has no use for the key."""
+    return {name: value for name, value in environment.items() if name != VARIABLE}
 
 
 def api_key() -> str:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from mediaflow.fleet.key import VARIABLE as KEY_VARIABLE
+from mediaflow.fleet.key import without_key
 from mediaflow.fleet.settings import FleetSettings, load_fleet
 from mediaflow.queues.connection import outside_url
 from mediaflow.settings import Settings, configs, home, models_home
@@ -80,7 +80,7 @@ def start_worker(planned: Planned) -> subprocess.Popen[bytes]:
     """Start a process that ends with this one; what it says goes to its log."""
     environment = os.environ | _places() | {"PYTHONUNBUFFERED": "1"}
     if planned.name != CONTROLLER:  # nobody else has a use for it
-        environment.pop(KEY_VARIABLE, None)
+        environment = without_key(environment)
     words = [planned.module, *filter(None, [planned.queue]), str(os.getpid())]
     with log_path(planned.name).open("ab") as log:
         process = subprocess.Popen(

@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from mediaflow.errors import UnreachableError
+from mediaflow.fleet.key import without_key
 from mediaflow.lifeline import end_with_parent, runs
 from mediaflow.queues.connection import embedded_file, open_connection, redis_url
 from mediaflow.settings import home
@@ -56,6 +57,7 @@ def start() -> subprocess.Popen[bytes]:
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
+            env=without_key(os.environ),
             # Where `up` is killed, nobody else would stop it.
             preexec_fn=partial(end_with_parent, signal.SIGTERM),
         )
