@@ -76,9 +76,10 @@ def _end(fleet: sqlite3.Connection, label: str, reason: str) -> None:
         return  # told before
     ledger.update(fleet, label, reason=reason, state="ended" if box.state == "ended" else "ending")
     ledger.event(fleet, now, f"{reason}. All that it found is done again.", label)
+    # Two strikes at once: the host's other machines are its owner's too.
     fleet.execute(
-        "INSERT INTO blocks (machine, host, strikes, until, reason) VALUES (?, ?, 1, ?, ?)"
-        " ON CONFLICT (machine) DO UPDATE SET strikes = strikes + 1, until = MAX(until, excluded.until),"
+        "INSERT INTO blocks (machine, host, strikes, until, reason) VALUES (?, ?, 2, ?, ?)"
+        " ON CONFLICT (machine) DO UPDATE SET strikes = strikes + 2, until = MAX(until, excluded.until),"
         "  reason = excluded.reason",
         (box.machine, box.host, now + BLOCK_SECONDS, reason),
     )
