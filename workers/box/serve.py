@@ -24,8 +24,9 @@ from workers.watch import Limits, Watch
 
 log = logging.getLogger("mediaflow.box")
 
-# So many seconds of work are in hand: more than a slow link takes to bring the next.
-AHEAD_SECONDS = 20.0
+# So many seconds of work are in hand: more than a slow link takes to bring the next, and no more, because at
+# the end of a run others wait for them.
+AHEAD_SECONDS = 6.0
 MOST_AHEAD = 1000
 # Items handed to the child at once, in groups of those that go through the model together.
 GROUPS = 4
@@ -85,7 +86,7 @@ class Serving:
         cls = find_task(task)
         self._needs = cls.needs
         self._together = at_once(settings, cls.together)
-        self._least_ahead = 2 * max(entry.batch, min(self._together, 2 * entry.batch))
+        self._least_ahead = max(entry.batch, 2 * self._together)
         self._in_hand: set[str] = set()
         self._change = Condition()
         self._ready: SimpleQueue[Entry] = SimpleQueue()

@@ -41,7 +41,7 @@ STOP_SECONDS = 15.0
 LATE_SECONDS = 120.0
 # Stand-ins for one task of one box: as many as have so many seconds of its work.
 FEWEST_HANDS, MOST_HANDS = 2, 16
-AHEAD_SECONDS = 20.0
+AHEAD_SECONDS = 6.0
 # Store jobs that may wait, and the part of the queue's memory that may be used, before results are held back.
 MOST_WAITING = 200
 MOST_MEMORY = 0.8
