@@ -85,13 +85,15 @@ class Faults:
 
 
 def read_faults(words: Sequence[str]) -> tuple[bool, dict[str, int]]:
-    """`usual`, and NAME or NAME=TIMES, of the command line. Raises UsageError for an unknown name."""
+    """`usual`, `none`, and NAME or NAME=TIMES, of the command line. Raises UsageError for an unknown name."""
     forced: dict[str, int] = {}
     for word in words:
         name, _, times = word.partition("=")
-        if name == "usual":
+        if word in ("usual", "none"):
             continue
         if name not in FAULTS or (times and not times.isdecimal()):
-            raise UsageError(f"There is no fault {word!r}: usual, or NAME[=TIMES] of {', '.join(FAULTS)}.")
+            raise UsageError(
+                f"There is no fault {word!r}: usual, none, or NAME[=TIMES] of {', '.join(FAULTS)}."
+            )
         forced[name] = int(times or 1)
     return "usual" in words, forced
