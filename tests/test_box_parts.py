@@ -85,7 +85,7 @@ def test_what_one_task_fetched_is_still_named_when_another_fetched_the_sound(tmp
         special("device", tarfile.CHRTYPE),
         special("folder", tarfile.DIRTYPE),
     ],
-    ids=str,
+    ids=lambda entry: entry if isinstance(entry, str) else f"{entry.name} {entry.type!r} {entry.linkname}",
 )
 def test_a_tar_with_hostile_names_leaves_nothing(tmp_path: Path, entry: tarfile.TarInfo | str) -> None:
     folder = tmp_path / "renditions" / "ab" / ASSET
