@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -29,6 +30,10 @@ PATIENCE = 20  # seconds for a server to start or stop
 def pytest_configure() -> None:
     """Models are those of the clone unless told; known before any fixture loads one."""
     os.environ.setdefault("MEDIAFLOW_MODELS", str(ROOT / ".models"))
+    # A shell that runs this in the background has it ignore signals, and so would what tests start.
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -77,7 +77,7 @@ def fleet(
             "MEDIAFLOW_FLEET__GATEWAY": f"{{listen: 127.0.0.1, port: {port}, address: 127.0.0.1}}",
             "MEDIAFLOW_FLEET__DEADLINE_HOURS": "0.001",
             "MEDIAFLOW_FLEET__SILENCE_MINUTES": "2",
-            "MEDIAFLOW_FLEET__STUCK_MINUTES": "0.3",
+            "MEDIAFLOW_FLEET__STUCK_MINUTES": "0.7",
             "MEDIAFLOW_FLEET__IDLE_MINUTES": "0.25",
             # What boxes may do is left to them for a day, nearly: here is done what must be done here.
             "MEDIAFLOW_FLEET__FALLBACK": f"{{work: wait, until: '{a_minute_ago():%H:%M}'}}",

@@ -64,7 +64,8 @@ class Keeper:
             for task in tasks_of_boxes() if desk.open else ():
                 hands = self._hands.setdefault((desk, task), [])
                 hands[:] = [hand for hand in hands if hand.runs()]
-                while len(hands) < _wanted_hands(desk, task):
+                desk.give_back_unasked(task)
+                while desk.is_asked_for(task) and len(hands) < _wanted_hands(desk, task):
                     self._count += 1
                     hands.append(StandIn(desk, task, self._count))
                 desk.send_home_late(task, load_settings().tasks[task].seconds + LATE_SECONDS)

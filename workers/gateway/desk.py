@@ -15,6 +15,8 @@ Result = dict[str, Any]
 
 # Bytes of answers that may be on their way from one box: it gets no items whose answers may come to more.
 MOST_ON_THE_WAY = 64_000_000
+# A box that has not asked for items of a task for so long does not serve it: no model, or busy for long.
+ASKED_SECONDS = 40.0
 # So often a rendition may be fetched for one item: a link may be cut, but no box makes us send for ever.
 MOST_FETCHES = 6
 
@@ -99,6 +101,7 @@ class Desk:
         self._in_doubt: dict[str, Piece] = {}
         # Items a second of each task, as far as they are known.
         self.rates: dict[str, float] = {}
+        self._asked: dict[str, float] = {}
         self._spent: dict[str, Spent] = {}
         self._spent_until = clock()
 
@@ -165,6 +168,7 @@ class Desk:
     def waiting(self, task: str, most: int) -> list[Piece]:
         """The next items of a task, which stay where they are till they are given."""
         with self._lock:
+            self._asked[task] = self._clock()
             return list(self._waiting.get(task, ()))[:most]
 
     def give(self, piece: Piece, allowance: int, parts: int) -> bool:
@@ -215,6 +219,17 @@ class Desk:
             if piece in pieces:
                 pieces.remove(piece)
                 piece.batch.lose(1, (piece.index, {"home": reason}))
+
+    def is_asked_for(self, task: str) -> bool:
+        """Whether the box has asked for items of a task of late."""
+        return self._clock() - self._asked.get(task, float("-inf")) < ASKED_SECONDS
+
+    def give_back_unasked(self, task: str) -> None:
+        """Give back the waiting items of a task that the box does not ask for."""
+        with self._lock:
+            if not self.is_asked_for(task):
+                for piece in self._waiting.pop(task, ()):
+                    piece.batch.lose(1)
 
     def send_home_late(self, task: str, seconds: float) -> int:
         """Send home the items of a task that are in the box's hands for longer; how many."""

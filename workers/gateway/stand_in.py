@@ -48,7 +48,7 @@ class StandInWorker(WarmWorker):
     """RQ's worker in a thread: nobody sends it signals; it ends when its box gets no more work."""
 
     def __init__(self, task: str, bench: BoxBench, desk: Desk, stop: Event, seat: str) -> None:
-        self._stop, self._desk = stop, desk
+        self._stop, self._desk, self._task = stop, desk, task
         self.queue_class = self._queue_class()
         super().__init__(task, bench, seat)
         # What a box that drains has in its hands is waited for, though no more is taken.
@@ -56,7 +56,7 @@ class StandInWorker(WarmWorker):
         self._box_bench = bench
 
     def is_told(self) -> bool:
-        return self._stop.is_set() or not self._desk.open
+        return self._stop.is_set() or not self._desk.open or not self._desk.is_asked_for(self._task)
 
     def perform_job(self, job: Job, queue: Queue, execution: Execution) -> bool:
         self._box_bench.model = job.args[2]

@@ -7,6 +7,7 @@ that is ahead has a clock that is wrong by so much.
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import runpy
 import sys
@@ -47,6 +48,20 @@ def changed(value: Any) -> Any:
     return value
 
 
+def lied(result: dict[str, Any]) -> dict[str, Any]:
+    """A finding of the same form that is not true: other data, and vectors with their values backwards."""
+    if "data" not in result:
+        return result
+    vectors = [vector | {"value": _backwards(vector["value"])} for vector in result["vectors"]]
+    return result | {"data": changed(result["data"]), "vectors": vectors}
+
+
+def _backwards(value: str) -> str:
+    raw = base64.b64decode(value)
+    numbers = [raw[at : at + 2] for at in range(0, len(raw), 2)]  # float16
+    return base64.b64encode(b"".join(reversed(numbers))).decode()
+
+
 def _lie() -> None:
     import httpx2
 
@@ -55,11 +70,7 @@ def _lie() -> None:
     def lying(client: httpx2.Client, method: str, url: Any, **options: Any) -> httpx2.Request:
         if str(url).endswith("/box/results"):
             body = options["json"] if options.get("json") else json.loads(options.pop("content"))
-            results = [
-                result | {name: changed(result[name]) for name in ("data", "vectors") if name in result}
-                for result in body["results"]
-            ]
-            options["json"] = body | {"results": results}
+            options["json"] = body | {"results": [lied(result) for result in body["results"]]}
         return build(client, method, url, **options)
 
     setattr(httpx2.Client, "build_request", lying)  # noqa: B010 - it is not of that form

@@ -71,6 +71,8 @@ class Processes:
         elif process.poll() is not None:
             del self._running[box.contract]
             box.status = "exited"
+            with self._log_path(box.contract).open("a") as log:
+                print(f"The box's process ended with status {process.returncode}.", file=log)
         else:
             silent = box.fate.silent is not None and box.ran >= box.fate.silent
             self._hold(process, silent or (box.fate.slow and self._beats % SLOW_BEATS > 0))
