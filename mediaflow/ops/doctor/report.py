@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mediaflow.settings import Settings
 
 # After a message that says itself what to do.
-AGAIN = "Then run mediaflow doctor again."
+AGAIN = "Then run this again."
 
 State = Literal["ok", "repaired", "problem"]
 
