@@ -41,11 +41,22 @@ def is_stopped(pid: int) -> bool:
     return _state(pid) == b"T"
 
 
+def parent_of(pid: int) -> int | None:
+    """The pid of a process's parent; None where there is no such process, or Linux does not tell."""
+    fields = _status(pid)
+    return int(fields[1]) if len(fields) > 1 else None
+
+
 def _state(pid: int) -> bytes:
     """The letter that Linux has for the state of a process; empty where it does not tell."""
+    return b"".join(_status(pid)[:1])
+
+
+def _status(pid: int) -> list[bytes]:
+    """What Linux says of a process from its state on (proc_pid_stat(5)); empty where it says nothing."""
     try:
         status = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
-        return b""
+        return []
     # The name in parentheses may hold anything; the state comes after it.
-    return status.rpartition(b")")[2].lstrip()[:1]
+    return status.rpartition(b")")[2].split()

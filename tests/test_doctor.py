@@ -494,13 +494,30 @@ def test_an_outside_redis_that_is_away_is_a_problem_and_the_rest_is_looked_at(
 
 @pytest.mark.slow
 def test_a_worker_without_its_queue_is_told(asset: str) -> None:
-    command = [sys.executable, "-c", "import time; time.sleep(60)", "workers", "look"]
-    with subprocess.Popen(command) as process:
+    command = [sys.executable, "-m", "workers", "look"]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as process:
         try:
             [finding] = looked()
             assert (finding.check, finding.next) == ("processes", f"kill {process.pid}")
         finally:
             process.kill()
+    assert looked() == []
+
+
+@pytest.mark.slow
+def test_a_stopped_worker_whose_starter_has_ended_is_ended(asset: str) -> None:
+    script = (
+        "import os, signal; from mediaflow.ops.processes import Planned, start_worker\n"
+        "process = start_worker(Planned('look', 'look')); print(process.pid)\n"
+        "os.kill(process.pid, signal.SIGSTOP)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, check=True)
+    pid = int(done.stdout)
+    [told] = looked(dry_run=True)
+    assert (told.check, told.state, runs(pid)) == ("processes", "problem", True)
+    [finding] = looked()
+    assert (finding.state, f"pid {pid}" in finding.what) == ("repaired", True)
+    assert not runs(pid)
     assert looked() == []
 
 

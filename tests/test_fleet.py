@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -108,7 +109,7 @@ def test_boxes_appear_do_the_heavy_queue_and_go(
         assert not installation.calls(), "nothing of it was done here"
 
 
-# What each fault makes of the fleet, in words of its ledger. All that is asked of the others is the end.
+# What each fault makes of the fleet, as a pattern for its ledger's words; of some only the end is asked.
 FAULTS = {
     "late gone 429=2 5xx=2 stale=2 skew": "adopted",
     "twice": "nobody",
@@ -116,7 +117,7 @@ FAULTS = {
     "exited": "ending: exited",
     "offline": "ending: offline",
     "outbid": "ending: outbid",
-    "silent": "ending: it has said nothing",
+    "silent": "ending: it (has said nothing|runs and has not said hello)",
     "wrong": "not true",
     "slow empty=2": "",
     "credit=40": "",
@@ -129,7 +130,7 @@ def test_all_is_done_and_no_box_is_left_whatever_happens_to_boxes(
 ) -> None:
     with fleet(installation, tmp_path, monkeypatch, faults.split()) as running:
         running.submit(40)
-        until(lambda: FAULTS[faults] in running.events(), f"{faults} happened", PATIENCE)
+        until(lambda: re.search(FAULTS[faults], running.events()), f"{faults} happened", PATIENCE)
         installation.wait(PATIENCE)
         assert running.is_done(40)
         assert running.did().keys() - {""}, "boxes did some of it"

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from mediaflow.lifeline import runs
+from mediaflow.lifeline import is_stopped, runs
 from tests.installation import ROOT, Installation, answer, mediaflow, paint_many, until
 
 pytestmark = pytest.mark.slow
@@ -105,6 +105,23 @@ def test_up_that_is_killed_takes_everything_along_and_the_next_goes_on(
     installation.up()
     installation.wait()
     assert installation.states() == {"done": 10}
+
+
+def test_a_worker_that_was_stopped_when_its_up_was_killed_is_ended_by_the_next(
+    installation: Installation, tmp_path: Path
+) -> None:
+    installation.up()
+    submitted(tmp_path, 6)
+    until(lambda: installation.calls(), "work has begun")
+    left = installation.worker("look")
+    os.kill(left, signal.SIGSTOP)
+    installation.stop(signal.SIGKILL)
+    until(lambda: len(installation.pids()) <= 2, "the others have ended")  # it, and its child
+    assert is_stopped(left)
+    installation.up()
+    until(lambda: not runs(left), "it is ended")
+    installation.wait()
+    assert installation.states() == {"done": 6}
 
 
 def test_everything_killed_at_once_loses_nothing(either: Installation, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from mediaflow.fleet.settings import load_fleet
 from mediaflow.media import cache
 from mediaflow.ops.heal import Healer
 from mediaflow.ops.lock import Lock, holder
+from mediaflow.ops.orphans import end_stopped_orphans
 from mediaflow.ops.processes import (
     CONTROLLER,
     keep_logs_short,
@@ -160,6 +161,8 @@ class Supervisor:
 
     def _heal(self) -> bool:
         """Take back what dead workers had, and enqueue what is lost or due; False when it cannot."""
+        for orphan in end_stopped_orphans():
+            self._say(f"{orphan.name}: was stopped when its mediaflow up was killed; it is ended")
         try:
             with contextlib.closing(connect()) as connection, contextlib.closing(open_catalog()) as db:
                 reclaimed = self._healer.reclaim(db, connection)

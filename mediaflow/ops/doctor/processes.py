@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
-from contextlib import suppress
-from pathlib import Path
 
 from mediaflow.ops.doctor.report import Examination
 from mediaflow.ops.lock import Lock, holder
+from mediaflow.ops.orphans import Worker, end_stopped_orphans, stopped_orphans, workers_of_home
 from mediaflow.ops.up import is_up, ready_file, to_take_down
 from mediaflow.queues.connection import outside_url
-from mediaflow.settings import home
 
 # Workers end by themselves this long (seconds) after their `up` at most.
 ENDING = 3.0
@@ -24,8 +21,21 @@ def examine(visit: Examination) -> None:
         if marks and is_up() is None:
             names = ", ".join(f"run/{mark.name}" for mark in marks)
             visit.mend("processes", f"{names} of a mediaflow up that was killed", "removed", _remove_marks)
-        for pid, queue in _left_workers():
-            visit.problem("processes", f"a worker of {queue} (pid {pid}) runs without a queue", f"kill {pid}")
+        orphans = stopped_orphans()
+        if orphans:
+            names = ", ".join(f"{worker.name} (pid {worker.pid})" for worker in orphans)
+            visit.mend(
+                "processes",
+                f"stopped workers of a mediaflow up that was killed: {names}",
+                "ended",
+                end_stopped_orphans,
+            )
+        for worker in _left_workers(orphans):
+            visit.problem(
+                "processes",
+                f"the worker {worker.name} (pid {worker.pid}) runs without a queue",
+                f"kill {worker.pid}",
+            )
     up = is_up()
     visit.ok("processes", f"mediaflow up runs (pid {up})" if up else "mediaflow is not up")
 
@@ -37,23 +47,12 @@ def _remove_marks() -> None:
             to_take_down().unlink(missing_ok=True)
 
 
-def _left_workers() -> list[tuple[int, str]]:
-    """Workers of this home whose embedded queue is gone; with an outside one they may run alone."""
+def _left_workers(told: list[Worker]) -> list[Worker]:
+    """Others of this home whose embedded queue is gone; with an outside one they may run alone."""
     deadline = time.monotonic() + ENDING
-    while outside_url() is None and holder("up") is None and (found := _workers()):
-        if time.monotonic() > deadline:
+    while outside_url() is None and holder("up") is None:
+        found = [worker for worker in workers_of_home() if worker not in told]
+        if not found or time.monotonic() > deadline:
             return found
         time.sleep(0.2)
     return []
-
-
-def _workers() -> list[tuple[int, str]]:
-    mark = b"MEDIAFLOW_HOME=" + os.fsencode(home())
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            words = (folder / "cmdline").read_bytes().split(b"\0")
-            if b"workers" not in words or mark not in (folder / "environ").read_bytes().split(b"\0"):
-                continue
-            found.append((int(folder.name), os.fsdecode(words[words.index(b"workers") + 1])))
-    return found
