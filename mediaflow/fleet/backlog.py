@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from mediaflow.fleet.items import ItemsPerFile, items_per_file, kind_of_name
 from mediaflow.fleet.settings import FleetSettings
 from mediaflow.queues.lineage import is_at_home
 
@@ -86,19 +88,22 @@ def read_backlog(catalog: sqlite3.Connection, settings: FleetSettings) -> Backlo
             if all(settings.may_leave(library, task) for library in json.loads(libraries)):
                 waiting.setdefault((task, since + hours), [0, 0, since])[0] += count
     files: dict[float, int] = {}
-    rows = catalog.execute(
-        "SELECT l.library, COALESCE(r.tasks, ''), COALESCE(r.started, MIN(l.changed)), COUNT(*)"
-        " FROM locations l LEFT JOIN runs r ON r.id = l.run"
-        " WHERE l.state = 'queued' AND l.gone IS NULL GROUP BY l.library, l.run"
-    )
-    for library, named, since, count in rows:
+    catalog.create_function("kind_of_name", 1, kind_of_name)
+    unopened = catalog.execute(
+        "SELECT l.library, kind_of_name(l.name), COALESCE(r.tasks, ''), COALESCE(r.started, MIN(l.changed)),"
+        " COUNT(*) FROM locations l LEFT JOIN runs r ON r.id = l.run"
+        " WHERE l.state = 'queued' AND l.gone IS NULL GROUP BY l.library, l.run, kind_of_name(l.name)"
+    ).fetchall()
+    per_file = items_per_file(catalog) if unopened else ItemsPerFile()
+    for library, kind, named, since, count in unopened:
         leaving = [task for task in named.split(",") if settings.may_leave(library, task)]
         for task in leaving:
-            waiting.setdefault((task, since + hours), [0, 0, since])[1] += count
+            if items := count * per_file.expect(kind, task):
+                waiting.setdefault((task, since + hours), [0, 0, since])[1] += items
         if leaving:
             files[since + hours] = files.get(since + hours, 0) + count
     entries = tuple(
-        Waiting(task, int(ready), deadline, since, int(coming))
+        Waiting(task, int(ready), deadline, since, math.ceil(coming - 1e-6))
         for (task, deadline), (ready, coming, since) in waiting.items()
     )
     return Backlog(entries, files)
