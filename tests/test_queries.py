@@ -47,7 +47,7 @@ def db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]
         yield connection
 
 
-@given(some.text(some.characters(exclude_characters="\0"), min_size=1))
+@given(some.text(some.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1))
 @example("AND")
 @example('"')
 @example("a:b*")
