@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import os
 import shutil
 import signal
@@ -34,6 +35,24 @@ def pytest_configure() -> None:
     for number in (signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Half of the processes begin with the tests that wait for a minute: nobody waits for them at the end.
+
+    xdist gives each process an even part of the list, in its order, before they take tests from one another.
+    """
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    long = [item for item in items if item.get_closest_marker("long")]
+    others = (item for item in items if not item.get_closest_marker("long"))
+    lanes, left, ordered = (processes + 1) // 2, len(items), []
+    for number in range(processes):
+        share = left // (processes - number)
+        first = long[number::lanes] if number < lanes else []
+        ordered += [*first, *itertools.islice(others, max(0, share - len(first)))]
+        left -= share
+    items[:] = [*ordered, *others]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

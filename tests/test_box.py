@@ -100,6 +100,7 @@ def test_a_box_whose_models_cannot_be_loaded_gives_its_items_back(
         assert len(installation.calls()) == 6
 
 
+@pytest.mark.long
 def test_a_box_that_is_killed_loses_nothing_and_another_goes_on(
     installation: Installation, gateway: GatewayProcess, tmp_path: Path
 ) -> None:

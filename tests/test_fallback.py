@@ -28,6 +28,7 @@ def waiting(monkeypatch: pytest.MonkeyPatch, moment: datetime) -> None:
     load_fleet.cache_clear()
 
 
+@pytest.mark.long
 def test_work_that_may_leave_waits_until_the_set_time_and_what_must_stay_does_not(
     installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -46,6 +47,7 @@ def test_work_that_may_leave_waits_until_the_set_time_and_what_must_stay_does_no
     assert datetime.now().astimezone() >= resumption
 
 
+@pytest.mark.long
 def test_who_waits_for_a_run_waits_for_the_set_time_too(
     installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,6 +97,7 @@ def fleet(
         assert not Fleet(installation, market, folder).instances(), "a box outlived `up`"
 
 
+@pytest.mark.long
 def test_boxes_appear_do_the_heavy_queue_and_go(
     installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,6 +125,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("faults", FAULTS)
 def test_all_is_done_and_no_box_is_left_whatever_happens_to_boxes(
     installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faults: str

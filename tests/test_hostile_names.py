@@ -57,6 +57,7 @@ def on_a_terminal(*arguments: str) -> str:
     return written.decode("utf-8", "surrogateescape")
 
 
+@pytest.mark.long
 def test_no_command_shows_a_name_as_it_is(installation: Installation, tmp_path: Path) -> None:
     folder = tmp_path / os.fsdecode(b"pile\x1b[2J\n")
     for number, name in enumerate(NAMES):

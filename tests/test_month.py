@@ -123,6 +123,7 @@ def test_whatever_arrives_nothing_leaks_no_cap_breaks_and_the_bound_is_below(
     assert month.report.lower_bound <= month.report.spend + 1e-6
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_three_months_keep_the_promises_and_beat_the_simple_policies() -> None:
     seeds = (31, 32, 33)

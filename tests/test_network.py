@@ -90,6 +90,7 @@ def test_a_box_on_another_host_does_a_run(
     assert installation.states() == {"done": 40}
 
 
+@pytest.mark.long
 def test_a_link_that_is_cut_for_twenty_seconds_costs_nothing_but_the_time(
     installation: Installation, box: RealBox, link: Link, tmp_path: Path
 ) -> None:

@@ -196,6 +196,7 @@ def test_the_sample_is_what_people_have_and_comes_out_the_same_each_time(tmp_pat
         assert photo.getexif()[0x0112] == 6
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_demo_finds_an_image_a_text_and_a_recording_and_is_quick_the_second_time() -> None:
     first = run(ROOT / "scripts" / "demo", timeout=500)

@@ -12,6 +12,7 @@ from tests.chaos.round import Plan, play
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", ["1", f"{random.SystemRandom().randrange(1 << 24)}"], ids=["fixed", "drawn"])
 def test_no_file_is_lost_done_twice_or_stuck_whatever_fails(seed: str, tmp_path: Path) -> None:
     again = f"python -m tests.chaos --short --minutes 2 --files 60 --seed {seed}"

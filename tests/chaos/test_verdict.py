@@ -39,6 +39,7 @@ TAMPERED = {
 }
 
 
+@pytest.mark.long
 def test_what_is_wrong_is_seen_and_what_is_right_is_not_blamed(tmp_path: Path) -> None:
     system = System(tmp_path / "chaos", random.Random("verdict"))
     pile = Pile(tmp_path / "chaos" / "pile", random.Random("verdict"))
