@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import signal
+import time
 from contextlib import closing
 from dataclasses import asdict
 from threading import Event
@@ -39,7 +41,7 @@ def run() -> None:
     fleet = _settings()
     if not fleet.enabled:
         raise UsageError("The fleet is not enabled: set `enabled: true` in configs/fleet.yaml.")
-    if run_controller(fleet, note, _until_told()):
+    if not run_controller(fleet, note, _until_told()).is_clear:
         raise typer.Exit(3)
 
 
@@ -58,8 +60,6 @@ def status(json: Json = False) -> None:
 @fleet_app.command()
 def costs(json: Json = False) -> None:
     """Show what boxes have cost: by day, month, box and task, and for 1,000 files."""
-    import time
-
     from mediaflow.catalog.database import catalog_path
     from mediaflow.catalog.database import connect as open_catalog
     from mediaflow.cli.fleet_show import costs_answer, print_costs
@@ -83,12 +83,21 @@ def drain(json: Json = False) -> None:
 
     by_controller = begin(_settings(), note, _until_told())
     state = _state()
+    left = state["boxes"]
+    there = f"{len(left)} {'box' if len(left) == 1 else 'boxes'}"
     if json:
-        print_json({"hold": state["hold"], "left": [box["box"] for box in state["boxes"]]})
-    elif by_controller and state["boxes"]:
-        note(f"{len(state['boxes'])} boxes finish what they have in hand: mediaflow fleet status")
-    else:
-        note("No box is there, and none is rented until `mediaflow fleet resume`.")
+        print_json({"hold": state["hold"], "left": [box["box"] for box in left]})
+    elif by_controller and left:
+        note(f"{there} to finish what is in hand, and then to end: mediaflow fleet status")
+    elif not left:
+        note("No box is left in the ledger, and none is rented until `mediaflow fleet resume`.")
+    if left and not by_controller:
+        minutes = math.ceil(max(0.0, *(box["lease"] - time.time() for box in left)) / 60)
+        note(
+            f"{there} left, and nobody watches: what is left ends itself within {minutes} min. "
+            "`mediaflow fleet down` ends it now."
+        )
+        raise typer.Exit(3)
 
 
 @fleet_app.command()
@@ -110,13 +119,13 @@ def down(json: Json = False) -> None:
     """End all boxes now, and wait until the market lists none; nothing is rented until `fleet resume`."""
     from mediaflow.fleet.run import down as end_all
 
-    left = end_all(_settings(), note)
+    end = end_all(_settings(), note)
     if json:
-        print_json({"hold": "down", "left": [box.label for box in left]})
-    for box in left:
-        what = "could not be ended" if box.contract else "may have been ordered: the answer was lost"
-        note(f"{box.label}: {what} (contract {box.contract or 'unknown'}). See mediaflow fleet doctor.")
-    if left:
+        left = [box.label for box in end.boxes]
+        print_json({"hold": "down", "left": left, "listed": end.listed, "unseen": end.unseen})
+    for sentence in end.sentences():
+        note(sentence)
+    if not end.is_clear:
         raise typer.Exit(3)
     note("No box is left, and none is rented until `mediaflow fleet resume`.")
 

@@ -129,7 +129,9 @@ class Controller:
             if self._listing.is_odd(instances, boxes):
                 raise MarketError("The market lists no box at all, and some were there.")
             self._strays = self._listing.enter(self._db, instances, boxes, now)
-            if (boxes or self._watched_until > now) and now - self._account_at > ACCOUNT_SECONDS:
+            # While all boxes are to end, every second counts that a question takes.
+            is_due = now - self._account_at > ACCOUNT_SECONDS and self.hold != "down"
+            if is_due and (boxes or self._watched_until > now):
                 self._account_at = now
                 self._ask_account(now)
         except MarketError as error:

@@ -51,6 +51,7 @@ def box_state(box: Box, now: float) -> dict[str, Any]:
         "contract": box.contract,
         "price": box.price,
         "since": box.intended,
+        "lease": box.lease,
         "seconds": round((box.ended or now) - box.intended, 1),
         "in_hand": box.in_hand,
         "done": box.done,
