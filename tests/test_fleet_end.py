@@ -149,7 +149,7 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, colours: Path) -> Iter
 
 @pytest.mark.parametrize("ended_by", ["the controller", "down"])
 def test_boxes_are_ended_when_the_disk_is_full(disk: Disk, market: Vast, ended_by: str) -> None:
-    demand(200)
+    demand()
     with controller(disk.folder) as there:  # its log is on the full disk too
         until(loads, "a box is ordered")
         if ended_by == "down":
