@@ -12,13 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from mediaflow.fleet import ledger
+from mediaflow.fleet import ledger, vast
 from mediaflow.fleet import run as running
 from mediaflow.fleet.account import Account
 from mediaflow.fleet.key import key_path
 from mediaflow.fleet.market import MarketError
 from mediaflow.fleet.settings import load_fleet
+from mediaflow.ops import up
 from mediaflow.ops.lock import Lock
+from tests.boxes import enter_box
 from tests.controllers import (
     PREFIX,
     SLEEPS,
@@ -31,7 +33,7 @@ from tests.controllers import (
     state,
 )
 from tests.disks import Disk, small_disk
-from tests.installation import ROOT, mediaflow, until
+from tests.installation import ROOT, Installation, mediaflow, until
 from tests.test_fleet_run import loads
 from tests.vast import Vast, vast_market
 
@@ -195,3 +197,35 @@ def test_a_drain_that_is_interrupted_says_what_is_left_and_never_orders(tmp_path
     assert drain.returncode == 3, said
     assert "1 box left" in said
     assert "mediaflow fleet down" in said
+
+
+def test_boxes_are_destroyed_before_the_list_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, market: Vast
+) -> None:
+    def refuse(*_: object) -> None:
+        raise MarketError("no")
+
+    leave_box(tmp_path)
+    monkeypatch.setattr(Account, "instances", refuse)
+    end = running.Running(load_fleet(), print).end_all(2)
+    assert labels(market) == []
+    assert not end.is_clear  # nobody has seen it
+
+
+def test_down_and_a_stopped_up_name_boxes_that_may_cost_money(installation: Installation) -> None:
+    enter_box(f"{PREFIX}aaaa1111", contract=7)
+    installation.up()
+    assert installation.stop() == 0
+    said = (installation.home.parent / "up.log").read_text().splitlines()[-1]
+    assert said == f"stopped; box {PREFIX}aaaa1111 may still cost money: mediaflow fleet down"
+    done = mediaflow("down")
+    assert done.returncode == 3
+    assert f"{PREFIX}aaaa1111" in done.stderr
+    with Lock(running.LOCK):  # a controller watches it
+        assert mediaflow("down").returncode == 0
+
+
+def test_up_waits_for_the_controller_to_end_its_boxes() -> None:
+    under_way = vast.ORDER_SECONDS
+    assert running.STOP_SECONDS + under_way < up.FLEET_STOP_SECONDS
+    assert up.STOP_SECONDS + up.FLEET_STOP_SECONDS < up.DOWN_SECONDS

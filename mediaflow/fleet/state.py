@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 
@@ -38,6 +39,19 @@ def fleet_state(db: sqlite3.Connection, fleet: FleetSettings, now: float | None 
         "trouble": _trouble(db, pid, now),
         "fallback": _fallback(db, fleet, pid),
     }
+
+
+def left_alone() -> str:
+    """What to tell a person of boxes that no controller watches; empty where there are none."""
+    if not ledger.ledger_path().exists() or holder(LOCK) is not None:
+        return ""
+    try:
+        with closing(ledger.open_ledger()) as db:
+            left = [box.label for box in ledger.boxes(db)]
+    except sqlite3.Error as error:
+        return f"boxes may still cost money, for the ledger cannot be read ({error}): mediaflow fleet down"
+    what = "box" if len(left) == 1 else "boxes"
+    return f"{what} {', '.join(left)} may still cost money: mediaflow fleet down" if left else ""
 
 
 def box_state(box: Box, now: float) -> dict[str, Any]:
