@@ -12,6 +12,7 @@ import pytest
 
 from mediaflow.fleet import ledger
 from mediaflow.fleet.key import key_path
+from mediaflow.fleet.run import hold
 from mediaflow.fleet.settings import load_fleet
 from tests.boxes import enter_box
 from tests.controllers import (
@@ -47,6 +48,25 @@ def test_without_a_fleet_status_says_so_and_costs_are_nothing() -> None:
     found = command("costs")
     assert (found["today"], found["boxes"], found["per_1000_files"]) == (0, [], None)
     assert "fleet" not in json.loads(mediaflow("status", "--json").stdout)
+
+
+def test_status_says_that_nobody_watches_boxes_and_what_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    enter_box("mediaflow-test-aaaa1111", contract=7)
+    why = command("status")["why"]
+    assert why.startswith("1 box is rented and no controller watches it: mediaflow fleet down.")
+    monkeypatch.setenv("MEDIAFLOW_FLEET__ENABLED", "true")
+    assert "mediaflow up, or mediaflow fleet down" in command("status")["why"]
+    with closing(ledger.open_ledger()) as db:
+        hold(db, "drain")
+    assert "until `mediaflow fleet resume`" in command("status")["why"]
+    monkeypatch.setenv("MEDIAFLOW_FLEET__ENABLED", "false")
+    assert "until `mediaflow fleet resume`" in command("status")["why"]
+
+
+def test_resume_promises_no_boxes_where_none_can_be_rented(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "not enabled" in mediaflow("fleet", "resume").stderr
+    monkeypatch.setenv("MEDIAFLOW_FLEET__ENABLED", "true")
+    assert "mediaflow up" in mediaflow("fleet", "resume").stderr
 
 
 def test_what_is_not_enabled_does_not_run() -> None:
@@ -140,6 +160,25 @@ def test_a_plan_says_what_would_be_rented_and_why_and_rents_nothing(monkeypatch:
         assert "budget" in refused["refused"]
         assert labels(market) == []
         assert boxes(ended=True) == []
+
+
+@pytest.mark.slow
+def test_a_plan_is_the_decision_of_the_controller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with vast_market() as market:
+        rent_at(market, monkeypatch)
+        demand()
+        now = time.time()
+        for number in range(3):
+            enter_box(f"mediaflow-test-{number}", contract=number + 1, state="ended", ended=now)
+        assert "did not come up" in command("plan")["refused"]
+        with closing(ledger.open_ledger()) as db:
+            hold(db, "down")
+        plan = command("plan")
+        assert plan["rent"] is None
+        assert "mediaflow fleet resume" in plan["refused"]
+        assert "mediaflow fleet resume" in mediaflow("fleet", "plan").stdout.replace("\n", " ")
+        with controller(tmp_path):
+            until(lambda: "resume" in str(command("plan")["controller"]), "the plan tells what it does")
 
 
 @pytest.mark.slow

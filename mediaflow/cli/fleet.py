@@ -110,8 +110,12 @@ def resume(json: Json = False) -> None:
         hold(db, None)
     if json:
         print_json({"hold": None})
+    elif not _settings().enabled:
+        note("Nothing is held, and nothing is rented: the fleet is not enabled (configs/fleet.yaml).")
+    elif _state()["controller"] is None:
+        note("Boxes are rented again when they are needed and a controller runs: mediaflow up.")
     else:
-        note("Boxes are rented again when they are needed, while a controller runs.")
+        note("Boxes are rented again when they are needed.")
 
 
 @fleet_app.command()

@@ -35,6 +35,10 @@ def print_plan(plan: dict[str, Any]) -> None:
             f"It would rent offer {rent['offer']}: {rent['gpu']} in {rent['region']} for "
             f"{rent['price']:.3f} $ an hour; {rent['dollars']:.3f} $ in all."
         )
+    if plan["controller"] and plan["controller"] != plan["why"]:
+        _say(f"The controller that runs: {readable(plan['controller'])}")
+    if plan["trouble"]:
+        _say(readable(plan["trouble"]))
     if not plan["offers"]:
         _say("No offer fits the settings.")
         return

@@ -286,6 +286,10 @@ class Controller:
             return self._trouble or "a box has just had nothing to do"
         if self._listing.at < now:
             return "it is not known what is rented"
+        return self.refusal(now, boxes, wish, spent)
+
+    def refusal(self, now: float, boxes: Sequence[Box], wish: Estimate, spent: Spending) -> str | None:
+        """Why the ledger and the caps forbid an order now; None where they do not. `fleet plan` asks too."""
         if (credit := ledger.fact(self._db, "credit")) is not None and credit < LEAST_CREDIT and boxes:
             return f"the account has {credit:.2f} $ left"
         failed = self._db.execute(
