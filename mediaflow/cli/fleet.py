@@ -6,7 +6,6 @@ import math
 import signal
 import time
 from contextlib import closing
-from dataclasses import asdict
 from threading import Event
 from typing import Annotated, Any
 
@@ -158,13 +157,13 @@ def logs(
 @fleet_app.command()
 def doctor(json: Json = False) -> None:
     """Look for what renting lacks, and for boxes that nobody wants; status 3 when something needs you."""
-    from mediaflow.cli.doctor import print_finding
+    from mediaflow.cli.doctor import finding_json, print_finding
     from mediaflow.fleet.inspection import inspect
 
     findings = inspect(_settings()).findings
     well = all(finding.state != "problem" for finding in findings)
     if json:
-        print_json({"ok": well, "findings": [asdict(finding) for finding in findings]})
+        print_json({"ok": well, "findings": [finding_json(finding) for finding in findings]})
     else:
         for finding in findings:
             print_finding(finding)

@@ -13,10 +13,11 @@ from mediaflow.fleet.controller import Controller
 from mediaflow.fleet.cost import Estimate, estimates
 from mediaflow.fleet.key import api_key
 from mediaflow.fleet.policies import Situation, by_deadline
-from mediaflow.fleet.settings import FleetSettings
+from mediaflow.fleet.settings import FleetSettings, unknown_tasks
 from mediaflow.fleet.spending import spending
 from mediaflow.fleet.state import fleet_state, until_resumed
 from mediaflow.fleet.vast import Vast
+from mediaflow.settings import load_settings
 
 # What offers are compared with while nothing waits: files with one item of each task that may leave.
 USUAL_FILES = 1000
@@ -54,6 +55,7 @@ def propose(fleet: FleetSettings, most: int) -> dict[str, Any]:
         # What only the controller that runs knows: that it pauses, or cannot see what is rented.
         "controller": state["why"] if state["controller"] else None,
         "trouble": state["trouble"],
+        "unknown": unknown_tasks(fleet, load_settings().tasks),
         "rent": _shown(desire.order) if desire.order and not refused else None,
         "boxes": len(boxes),
         "waiting": _waiting(backlog),
