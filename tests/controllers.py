@@ -32,6 +32,7 @@ def rent_at(market: Vast, monkeypatch: pytest.MonkeyPatch, **changes: object) ->
     """Let the fleet of this home rent at a market; `CAPS__BOXES=1` and the like change its settings."""
     known: dict[str, object] = {
         "ENABLED": "true",
+        "IMAGE": "registry.example/mediaflow-box",
         "GATEWAY__PORT": free_port(),
         "DEADLINE_HOURS": 1,
         "SILENCE_MINUTES": 2,

@@ -25,6 +25,7 @@ from tests.controllers import (
     labels,
     rent_at,
     state,
+    write_key,
 )
 from tests.installation import mediaflow, until
 from tests.vast import vast_market
@@ -141,6 +142,19 @@ def test_a_catalog_that_cannot_be_read_keeps_no_controller_from_its_boxes(
             until(lambda: boxes()[0].lease > lease + 5, "its lease is renewed")
             assert running.stop() == 0
         assert labels(market) == []
+
+
+def test_a_key_that_was_changed_is_used_without_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with vast_market(box=SLEEPS) as market:
+        rent_at(market, monkeypatch, CAPS__BOXES=1)
+        write_key("revoked")
+        demand()
+        with controller(tmp_path):
+            until(lambda: "key" in state()["trouble"], "the key is refused")
+            write_key(market.key)
+            until(loads, "a box is ordered")
 
 
 def test_a_ledger_that_somebody_holds_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

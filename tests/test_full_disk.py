@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -20,47 +18,17 @@ from mediaflow.index import snapshot
 from mediaflow.index.file import write
 from mediaflow.index.reader import SpaceReader
 from mediaflow.queues import connection, embedded
-from tests.conftest import missing
+from tests.disks import Disk, small_disk
 from tests.installation import Installation, answer, mediaflow, paint_many, until
 from tests.test_index import SPACE, add, unit
-
-MEGABYTES = 6
-
-
-class Disk:
-    """A small disk, and a file that takes the room that is left on it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.home = folder, folder / "home"
-
-    def fill(self, leave: int = 0) -> None:
-        """Take all but `leave` bytes, to the last one."""
-        ballast = os.open(self.folder / "ballast", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
-        for size in (1 << 16, 1 << 12, 1):
-            with suppress(OSError):
-                while True:
-                    os.write(ballast, b"x" * size)
-        if leave:
-            os.ftruncate(ballast, os.fstat(ballast).st_size - leave)
-        os.close(ballast)
-
-    def free(self) -> None:
-        (self.folder / "ballast").unlink(missing_ok=True)
 
 
 @pytest.fixture
 def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: Path) -> Iterator[Disk]:
     """A disk of some megabytes with this test's home on it."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={MEGABYTES}m", "tmpfs", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        missing(f"a tmpfs may not be mounted here: {done.stderr.strip()}")
-    (folder / "home").mkdir()
-    monkeypatch.setenv("MEDIAFLOW_HOME", str(folder / "home"))
-    yield Disk(folder)
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with small_disk(tmp_path / "disk") as found:
+        monkeypatch.setenv("MEDIAFLOW_HOME", str(found.home))
+        yield found
 
 
 def add_many(db: sqlite3.Connection) -> None:

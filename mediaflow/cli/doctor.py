@@ -31,7 +31,7 @@ def doctor(
     findings = examine(dry_run=dry_run, models=models)
     well = all(finding.state != "problem" for finding in findings)
     if json:
-        print_json({"ok": well, "findings": [_as_json(finding) for finding in findings]})
+        print_json({"ok": well, "findings": [finding_json(finding) for finding in findings]})
     else:
         for finding in findings:
             print_finding(finding)
@@ -39,7 +39,8 @@ def doctor(
         raise typer.Exit(3)
 
 
-def _as_json(finding: Finding) -> dict[str, str]:
+def finding_json(finding: Finding) -> dict[str, str]:
+    """A finding in the form that the doctors print; without `next` where nothing is to be done."""
     return {key: value for key, value in asdict(finding).items() if value is not None}
 
 

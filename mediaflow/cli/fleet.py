@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import signal
+import time
 from contextlib import closing
-from dataclasses import asdict
 from threading import Event
 from typing import Annotated, Any
 
@@ -39,7 +40,7 @@ def run() -> None:
     fleet = _settings()
     if not fleet.enabled:
         raise UsageError("The fleet is not enabled: set `enabled: true` in configs/fleet.yaml.")
-    if run_controller(fleet, note, _until_told()):
+    if not run_controller(fleet, note, _until_told()).is_clear:
         raise typer.Exit(3)
 
 
@@ -58,8 +59,6 @@ def status(json: Json = False) -> None:
 @fleet_app.command()
 def costs(json: Json = False) -> None:
     """Show what boxes have cost: by day, month, box and task, and for 1,000 files."""
-    import time
-
     from mediaflow.catalog.database import catalog_path
     from mediaflow.catalog.database import connect as open_catalog
     from mediaflow.cli.fleet_show import costs_answer, print_costs
@@ -83,12 +82,21 @@ def drain(json: Json = False) -> None:
 
     by_controller = begin(_settings(), note, _until_told())
     state = _state()
+    left = state["boxes"]
+    there = f"{len(left)} {'box' if len(left) == 1 else 'boxes'}"
     if json:
-        print_json({"hold": state["hold"], "left": [box["box"] for box in state["boxes"]]})
-    elif by_controller and state["boxes"]:
-        note(f"{len(state['boxes'])} boxes finish what they have in hand: mediaflow fleet status")
-    else:
-        note("No box is there, and none is rented until `mediaflow fleet resume`.")
+        print_json({"hold": state["hold"], "left": [box["box"] for box in left]})
+    elif by_controller and left:
+        note(f"{there} to finish what is in hand, and then to end: mediaflow fleet status")
+    elif not left:
+        note("No box is left in the ledger, and none is rented until `mediaflow fleet resume`.")
+    if left and not by_controller:
+        minutes = math.ceil(max(0.0, *(box["lease"] - time.time() for box in left)) / 60)
+        note(
+            f"{there} left, and nobody watches: what is left ends itself within {minutes} min. "
+            "`mediaflow fleet down` ends it now."
+        )
+        raise typer.Exit(3)
 
 
 @fleet_app.command()
@@ -101,8 +109,12 @@ def resume(json: Json = False) -> None:
         hold(db, None)
     if json:
         print_json({"hold": None})
+    elif not _settings().enabled:
+        note("Nothing is held, and nothing is rented: the fleet is not enabled (configs/fleet.yaml).")
+    elif _state()["controller"] is None:
+        note("Boxes are rented again when they are needed and a controller runs: mediaflow up.")
     else:
-        note("Boxes are rented again when they are needed, while a controller runs.")
+        note("Boxes are rented again when they are needed.")
 
 
 @fleet_app.command()
@@ -110,13 +122,13 @@ def down(json: Json = False) -> None:
     """End all boxes now, and wait until the market lists none; nothing is rented until `fleet resume`."""
     from mediaflow.fleet.run import down as end_all
 
-    left = end_all(_settings(), note)
+    end = end_all(_settings(), note)
     if json:
-        print_json({"hold": "down", "left": [box.label for box in left]})
-    for box in left:
-        what = "could not be ended" if box.contract else "may have been ordered: the answer was lost"
-        note(f"{box.label}: {what} (contract {box.contract or 'unknown'}). See mediaflow fleet doctor.")
-    if left:
+        left = [box.label for box in end.boxes]
+        print_json({"hold": "down", "left": left, "listed": end.listed, "unseen": end.unseen})
+    for sentence in end.sentences():
+        note(sentence)
+    if not end.is_clear:
         raise typer.Exit(3)
     note("No box is left, and none is rented until `mediaflow fleet resume`.")
 
@@ -145,13 +157,13 @@ def logs(
 @fleet_app.command()
 def doctor(json: Json = False) -> None:
     """Look for what renting lacks, and for boxes that nobody wants; status 3 when something needs you."""
-    from mediaflow.cli.doctor import print_finding
+    from mediaflow.cli.doctor import finding_json, print_finding
     from mediaflow.fleet.inspection import inspect
 
     findings = inspect(_settings()).findings
     well = all(finding.state != "problem" for finding in findings)
     if json:
-        print_json({"ok": well, "findings": [asdict(finding) for finding in findings]})
+        print_json({"ok": well, "findings": [finding_json(finding) for finding in findings]})
     else:
         for finding in findings:
             print_finding(finding)

@@ -13,12 +13,16 @@ if TYPE_CHECKING:
     from mediaflow.fleet.settings import FleetSettings
 
 WIDTH = 80
+# Of a label: its end is all that tells boxes of one installation apart, and `logs` takes it.
+BOX_CHARACTERS = 8
 
 
 def print_plan(plan: dict[str, Any]) -> None:
     """What would be rented, and the offers in a table."""
     if not plan["enabled"]:
         _say("The fleet is not enabled (configs/fleet.yaml): this is what it would do.")
+    for unknown in plan["unknown"]:
+        _say(f"{readable(unknown)} (configs/fleet.yaml).")
     waiting: dict[str, int] = {}
     for each in plan["waiting"]:
         waiting[each["task"]] = waiting.get(each["task"], 0) + each["ready"] + each["coming"]
@@ -35,6 +39,10 @@ def print_plan(plan: dict[str, Any]) -> None:
             f"It would rent offer {rent['offer']}: {rent['gpu']} in {rent['region']} for "
             f"{rent['price']:.3f} $ an hour; {rent['dollars']:.3f} $ in all."
         )
+    if plan["controller"] and plan["controller"] != plan["why"]:
+        _say(f"The controller that runs: {readable(plan['controller'])}")
+    if plan["trouble"]:
+        _say(readable(plan["trouble"]))
     if not plan["offers"]:
         _say("No offer fits the settings.")
         return
@@ -65,7 +73,7 @@ def print_fleet(state: dict[str, Any]) -> None:
         figures = ["$/h", "for", "in hand", "done"]
         rows = [
             [
-                box["box"],
+                box["box"][-BOX_CHARACTERS:],
                 box["state"],
                 readable(box["gpu"]),
                 f"{box['price']:.3f}",

@@ -34,9 +34,13 @@ def up(
 
 def down() -> None:
     """Stop what `up` started, in order, losing nothing."""
+    from mediaflow.fleet.state import left_alone
     from mediaflow.ops.up import stop_running
 
     note("Stopped." if stop_running() else "mediaflow is not up.")
+    if left := left_alone():
+        note(f"But {left}.")
+        raise typer.Exit(3)
 
 
 def worker(

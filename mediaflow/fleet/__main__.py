@@ -25,7 +25,8 @@ def main() -> int:
     if len(sys.argv) > 1:
         end_with_parent(signal.SIGTERM, int(sys.argv[1]))
     try:
-        return 3 if run(load_fleet(), lambda said: print(said, file=sys.stderr, flush=True), stop) else 0
+        end = run(load_fleet(), lambda said: print(said, file=sys.stderr, flush=True), stop)
+        return 0 if end.is_clear else 3
     except MediaflowError as error:
         print(error, file=sys.stderr)
         return error.exit_status

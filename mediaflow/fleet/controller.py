@@ -129,7 +129,9 @@ class Controller:
             if self._listing.is_odd(instances, boxes):
                 raise MarketError("The market lists no box at all, and some were there.")
             self._strays = self._listing.enter(self._db, instances, boxes, now)
-            if (boxes or self._watched_until > now) and now - self._account_at > ACCOUNT_SECONDS:
+            # While all boxes are to end, every second counts that a question takes.
+            is_due = now - self._account_at > ACCOUNT_SECONDS and self.hold != "down"
+            if is_due and (boxes or self._watched_until > now):
                 self._account_at = now
                 self._ask_account(now)
         except MarketError as error:
@@ -284,6 +286,10 @@ class Controller:
             return self._trouble or "a box has just had nothing to do"
         if self._listing.at < now:
             return "it is not known what is rented"
+        return self.refusal(now, boxes, wish, spent)
+
+    def refusal(self, now: float, boxes: Sequence[Box], wish: Estimate, spent: Spending) -> str | None:
+        """Why the ledger and the caps forbid an order now; None where they do not. `fleet plan` asks too."""
         if (credit := ledger.fact(self._db, "credit")) is not None and credit < LEAST_CREDIT and boxes:
             return f"the account has {credit:.2f} $ left"
         failed = self._db.execute(

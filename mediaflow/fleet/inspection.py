@@ -14,12 +14,13 @@ from mediaflow.fleet.key import api_key
 from mediaflow.fleet.leaks import leaks
 from mediaflow.fleet.market import Market
 from mediaflow.fleet.run import LOCK, held
-from mediaflow.fleet.settings import FleetSettings
+from mediaflow.fleet.settings import FleetSettings, unknown_tasks
 from mediaflow.fleet.state import fleet_state
 from mediaflow.fleet.vast import Vast
 from mediaflow.ops.doctor.report import Examination, count
 from mediaflow.ops.lock import holder
 from mediaflow.service.certificate import SERVER_NAME, gateway_certificate
+from mediaflow.settings import load_settings
 
 CONNECT_SECONDS = 5
 LITTLE_CREDIT = 2.0
@@ -29,6 +30,9 @@ def inspect(fleet: FleetSettings) -> Examination:
     """Look at everything, also at the market."""
     visit = Examination(dry_run=True)
     examine_here(visit, fleet)
+    if any(finding.check == "key" and finding.state == "problem" for finding in visit.findings):
+        visit.problem("market", "not asked: no key", "See `key`.")
+        return visit
     with visit.part("market"):
         market = Vast(fleet, api_key())
         credit = market.credit()
@@ -40,9 +44,18 @@ def inspect(fleet: FleetSettings) -> Examination:
 
 
 def examine_here(visit: Examination, fleet: FleetSettings) -> None:
-    """Look at what is here: the key, the gateway, the controller, the ledger."""
+    """Look at what is here: the settings, the key, the gateway, the controller, the ledger."""
     if not fleet.enabled:
         visit.ok("fleet", "not enabled: nothing is rented (configs/fleet.yaml)")
+    with visit.part("libraries"):
+        for unknown in unknown_tasks(fleet, load_settings().tasks):
+            visit.problem("libraries", unknown, "Correct it in configs/fleet.yaml.")
+    if fleet.image.partition("/")[0] in ("localhost", fleet.image):
+        visit.problem(
+            "image",
+            f"{fleet.image!r} names no registry, so that no box can fetch it",
+            "Build it, push it, and set `image` in configs/fleet.yaml (docs/fleet.md, The box).",
+        )
     with visit.part("key"):
         api_key()
         visit.ok("key", "there is an API key that nobody else can read")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -47,6 +48,11 @@ def _read(path: Path) -> str:
             "and make it readable by you only (chmod 600)."
         ) from None
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ConfigError(
+                f"{path} is a link, and the API key is read from a plain file: put the key itself there, "
+                "readable by you only (chmod 600)."
+            ) from None
         raise ConfigError(f"{path} cannot be read: {error.strerror}. It must be a file of yours.") from None
     try:
         found = os.fstat(descriptor)

@@ -13,9 +13,11 @@ from mediaflow.fleet.controller import Controller
 from mediaflow.fleet.cost import Estimate, estimates
 from mediaflow.fleet.key import api_key
 from mediaflow.fleet.policies import Situation, by_deadline
-from mediaflow.fleet.settings import FleetSettings
-from mediaflow.fleet.spending import refusal, spending
+from mediaflow.fleet.settings import FleetSettings, unknown_tasks
+from mediaflow.fleet.spending import spending
+from mediaflow.fleet.state import fleet_state, until_resumed
 from mediaflow.fleet.vast import Vast
+from mediaflow.settings import load_settings
 
 # What offers are compared with while nothing waits: files with one item of each task that may leave.
 USUAL_FILES = 1000
@@ -42,15 +44,18 @@ def propose(fleet: FleetSettings, most: int) -> dict[str, Any]:
             candidates = [desire.order, *(each for each in candidates if each != desire.order)]
         spent = spending(db, now)
         machines, bad_hosts = hosts.blocked(db, now)
-        refused = None
-        if desire.order is not None:
-            order = desire.order
-            seconds = order.start.warm + min(order.work, 3600)
-            refused = refusal(spent, boxes, order.price, order.offer.traffic_in, seconds, active)
+        state = fleet_state(db, fleet, now)
+        refused = until_resumed(state["hold"]) if state["hold"] else None
+        if desire.order is not None and refused is None:
+            refused = controller.refusal(now, boxes, desire.order, spent)
     return {
         "enabled": fleet.enabled,
         "why": desire.why,
         "refused": refused,
+        # What only the controller that runs knows: that it pauses, or cannot see what is rented.
+        "controller": state["why"] if state["controller"] else None,
+        "trouble": state["trouble"],
+        "unknown": unknown_tasks(fleet, load_settings().tasks),
         "rent": _shown(desire.order) if desire.order and not refused else None,
         "boxes": len(boxes),
         "waiting": _waiting(backlog),

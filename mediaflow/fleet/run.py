@@ -5,21 +5,21 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from threading import Event
 
 from mediaflow.catalog.database import connect as open_catalog
-from mediaflow.errors import MediaflowError, UsageError
+from mediaflow.errors import ConfigError, MediaflowError, StorageError, UsageError
 from mediaflow.fleet import ledger
+from mediaflow.fleet.account import Account
 from mediaflow.fleet.backlog import Backlog, read_backlog
 from mediaflow.fleet.birth import births
-from mediaflow.fleet.controller import Controller, label_prefix
-from mediaflow.fleet.key import api_key
+from mediaflow.fleet.controller import Controller, Environment
+from mediaflow.fleet.ending import End, destroy_known, look, spare_ledger
 from mediaflow.fleet.ledger import Box
-from mediaflow.fleet.market import Market, MarketError
+from mediaflow.fleet.market import Market
 from mediaflow.fleet.measuring import measure_here
 from mediaflow.fleet.settings import FleetSettings
-from mediaflow.fleet.vast import Vast
 from mediaflow.ops.lock import Lock, holder
 
 LOCK = "fleet"
@@ -29,55 +29,78 @@ LOOK_SECONDS = 0.5
 MEASURE_SECONDS = 300.0
 # So long ending all boxes may take when the controller is told to stop; by `fleet down`.
 STOP_SECONDS, DOWN_SECONDS = 40.0, 180.0
+# Then so long is waited for somebody who writes the ledger.
+ENDING_BUSY_MS = 5000
 
 Say = Callable[[str], None]
 
 
 class Running:
-    """A controller on the real market, and what it needs to be told. To be used with the lock in hand."""
+    """A controller on the real market, and what it needs to be told. To be used with the lock in hand.
 
-    def __init__(self, fleet: FleetSettings, say: Say) -> None:
-        """Raises ConfigError without a key, the SDK, or an address that boxes can reach."""
-        self.market: Market = Vast(fleet, api_key())
-        self.db = ledger.open_ledger()
-        self._fleet, self._say = fleet, say
-        self._controller = Controller(self.market, self.db, fleet, environment=births(fleet))
+    Without an `environment` for boxes it must never order one: it drains, or ends all.
+    """
+
+    def __init__(self, fleet: FleetSettings, say: Say, environment: Environment | None = None) -> None:
+        """Raises ConfigError without a key or the SDK."""
+        self.market: Market = Account(fleet)
+        self._fleet, self._say = fleet, _never_failing(say)
+        self._orders = environment is not None
+        try:
+            self.db = ledger.open_ledger()
+        except sqlite3.Error as error:
+            if self._orders:
+                raise StorageError(f"The ledger of the fleet cannot be opened: {error}.") from None
+            self._say(f"fleet: the ledger cannot be opened ({error}); going on without writing it")
+            self.db = spare_ledger()
+        self._controller = Controller(self.market, self.db, fleet, environment=environment or _no_box)
         self._backlog = Backlog()
         self._said = ""
         self._measured = float("-inf")
 
-    def run(self, stop: Event, *, until_empty: bool = False) -> None:
-        """Tick until told to stop, or with `until_empty` until no box is left."""
+    def run(self, stop: Event) -> None:
+        """Tick until told to stop; one that must not order, until no box is left."""
         ticked, hold = float("-inf"), None
         while not stop.is_set():
             now = time.monotonic()
             held = self._hold()
             if now - ticked >= self._pause() or held != hold:
                 ticked, hold = now, held
+                if not self._orders:  # also when the hold was taken back meanwhile
+                    self._controller.hold = "down" if held == "down" else "drain"
                 self.tick(self._read_backlog())
-                if until_empty and not self.open():
+                if not self._orders and not self.open():
                     return
             stop.wait(LOOK_SECONDS)
 
-    def end_all(self, seconds: float) -> list[Box]:
-        """End all boxes, and wait till the market lists none of them; those that are left after `seconds`."""
+    def end_all(self, seconds: float) -> End:
+        """End all boxes, and wait till the market lists none of them; what is left after `seconds`."""
         deadline = time.monotonic() + seconds
         self._controller.hold = "down"
+        try:
+            self.db.execute(f"PRAGMA busy_timeout = {ENDING_BUSY_MS}")
+            destroy_known(self.market, self.db)
+        except sqlite3.Error as error:
+            self._spare(error)
         while True:
-            self.tick(Backlog())
+            self.tick(Backlog(), ending=True)
+            is_late = time.monotonic() > deadline
             # One that was ordered without an answer is waited for by the next controller.
-            ended = not any(box.contract is not None for box in self.open())
-            if (ended and self._is_unlisted()) or time.monotonic() > deadline:
-                return self.open()
+            if is_late or not any(box.contract is not None for box in self.open()):
+                end = look(self.market, self._fleet, self.open())
+                if is_late or not (end.listed or end.unseen):
+                    return end
             time.sleep(ENDING_SECONDS)
 
-    def tick(self, backlog: Backlog) -> None:
+    def tick(self, backlog: Backlog, *, ending: bool = False) -> None:
         """One tick; what goes wrong is said, and passes or is tried again at the next."""
         try:
             self._controller.tick(time.time(), backlog)
             trouble = str(ledger.fact(self.db, "trouble") or "")
         except (MediaflowError, sqlite3.Error) as error:
             trouble = f"The ledger of the fleet cannot be kept: {error}"
+            if ending and isinstance(error, sqlite3.Error):
+                self._spare(error)
         if trouble != self._said:
             self._say(f"fleet: {trouble or 'the trouble is over'}")
             self._said = trouble
@@ -86,13 +109,15 @@ class Running:
         """The boxes that cost, or may cost, money."""
         return ledger.boxes(self.db)
 
-    def _is_unlisted(self) -> bool:
-        """Whether the market lists no box of ours, as far as can be known."""
-        prefix = label_prefix(self._fleet)
-        try:
-            return not any(each.label.startswith(prefix) for each in self.market.instances())
-        except MarketError:
-            return False
+    def _spare(self, error: sqlite3.Error) -> None:
+        """End boxes with a ledger in memory: that the disk is full must not keep one alive."""
+        self._say(f"fleet: the ledger cannot be written ({error}); the boxes are ended all the same")
+        self.db.close()
+        self.db = spare_ledger()
+        self._controller = Controller(self.market, self.db, self._fleet)
+        self._controller.hold = "down"
+        with suppress(sqlite3.Error):
+            destroy_known(self.market, self.db)
 
     def _pause(self) -> float:
         try:
@@ -120,48 +145,79 @@ class Running:
         return self._backlog
 
 
-def run(fleet: FleetSettings, say: Say, stop: Event) -> list[Box]:
-    """Be the controller until told to stop; the boxes that could not be ended then.
+def run(fleet: FleetSettings, say: Say, stop: Event) -> End:
+    """Be the controller until told to stop; what is left then.
 
     Raises UsageError where there is another one, ConfigError where something is missing.
     """
+    say = _never_failing(say)
     with Lock(LOCK) as lock:
         _must_be_alone(lock)
-        running = Running(fleet, say)
+        running = Running(fleet, say, births(fleet))
         say(f"fleet: the controller of {fleet.name!r} runs")
         try:
             running.run(stop)
         finally:
-            left = running.end_all(STOP_SECONDS)
-        _say_left(left, say)
-        return left
+            end = running.end_all(STOP_SECONDS)
+            for sentence in end.sentences() or ["no box is left"]:
+                say(f"fleet: {sentence}")
+        return end
 
 
 def drain(fleet: FleetSettings, say: Say, stop: Event) -> bool:
-    """Have boxes finish what they have in hand and end, and rent none; whether a controller does it."""
-    with closing(ledger.open_ledger()) as db:
+    """Have boxes finish what they have in hand and end, and rent none; whether a controller does it.
+
+    Raises ConfigError where there is no controller, and no key to do its work.
+    """
+    with closing(ledger.open_ledger()) as db, Lock(LOCK) as lock:
+        running = Running(fleet, say) if lock.taken and ledger.boxes(db) else None
         hold(db, "drain")
-        if not ledger.boxes(db):
-            return True
+        if running is not None:
+            running.run(stop)
+        return not lock.taken
+
+
+def down(fleet: FleetSettings, say: Say) -> End:
+    """End all boxes now and rent none; what is left after a while.
+
+    Raises ConfigError without a key, StorageError where a controller runs that cannot be told.
+    """
     with Lock(LOCK) as lock:
         if not lock.taken:
-            return True
-        Running(fleet, say).run(stop, until_empty=True)
-        return False
+            return _down_by(fleet, lock.holder)
+        running = Running(fleet, say)
+        try:
+            hold(running.db, "down")
+        except sqlite3.Error as error:
+            say(f"fleet: that nothing is to be rented could not be written down ({error})")
+        return running.end_all(DOWN_SECONDS)
 
 
-def down(fleet: FleetSettings, say: Say) -> list[Box]:
-    """End all boxes now and rent none; those that are left after a while."""
-    with closing(ledger.open_ledger()) as db, Lock(LOCK) as lock:
+def _down_by(fleet: FleetSettings, pid: int | None) -> End:
+    """Have the controller that runs end all boxes, and see that it did."""
+    deadline = time.monotonic() + DOWN_SECONDS
+    try:
+        db = ledger.open_ledger()
         hold(db, "down")
-        if lock.taken:
-            return Running(fleet, say).end_all(DOWN_SECONDS)
-        deadline = time.monotonic() + DOWN_SECONDS
+    except sqlite3.Error as error:
+        raise StorageError(
+            f"The controller (pid {pid}) cannot be told: the ledger cannot be written ({error}). Stop it "
+            "(mediaflow down, or Ctrl-C where it runs): then it ends all boxes."
+        ) from None
+    with closing(db):
         while (left := ledger.boxes(db)) and time.monotonic() < deadline:
             if holder(LOCK) is None:
                 raise UsageError("The controller ended meanwhile. Run mediaflow fleet down again.")
             time.sleep(LOOK_SECONDS)
-        return left
+        try:
+            market = Account(fleet)
+        except ConfigError as error:
+            return End(left, [], str(error))
+        while True:
+            end = look(market, fleet, ledger.boxes(db))
+            if end.is_clear or time.monotonic() > deadline:
+                return end
+            time.sleep(ENDING_SECONDS)
 
 
 def hold(db: sqlite3.Connection, what: str | None) -> None:
@@ -184,9 +240,15 @@ def _must_be_alone(lock: Lock) -> None:
         )
 
 
-def _say_left(left: list[Box], say: Say) -> None:
-    for box in left:
-        what = "could not be ended" if box.contract is not None else "may have been ordered"
-        say(f"fleet: box {box.label} {what}; it ends itself when its lease is over (mediaflow fleet doctor)")
-    if not left:
-        say("fleet: no box is left")
+def _never_failing(say: Say) -> Say:
+    """The log may be on the disk that is full: what is done must not end with it."""
+
+    def said(sentence: str) -> None:
+        with suppress(OSError):
+            say(sentence)
+
+    return said
+
+
+def _no_box(_label: str, _token: str) -> dict[str, str]:
+    raise AssertionError("a controller that only ends boxes orders none")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from functools import lru_cache
+from ipaddress import AddressValueError, IPv6Address
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from mediaflow.configuration import Section, read_settings
 from mediaflow.settings import configs
 
 PREFIX = "MEDIAFLOW_FLEET__"
+_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?\.?")
 Dollars = Annotated[float, Field(gt=0)]
 
 
@@ -33,10 +38,22 @@ class CapSettings(Section):
     hours: float = Field(12, gt=0, le=24 * 30)
 
 
+def _host(address: str) -> str:
+    address = address.strip()
+    if ":" in address:
+        try:
+            return str(IPv6Address(address))
+        except AddressValueError:
+            pass
+    elif not address or _HOST_NAME.fullmatch(address):
+        return address
+    raise PydanticCustomError("host", "it is no host name and no IP address (https:// and port not included)")
+
+
 class GatewaySettings(Section):
     listen: str = "0.0.0.0"
     port: int = Field(8443, ge=1, le=65535)
-    address: str = ""
+    address: Annotated[str, AfterValidator(_host)] = ""
 
 
 class FallbackSettings(Section):
@@ -70,6 +87,16 @@ class FleetSettings(Section):
     def tasks(self) -> list[str]:
         """The tasks that boxes may have of any library, in the order of the file."""
         return list(dict.fromkeys(task for tasks in self.libraries.values() for task in tasks))
+
+
+def unknown_tasks(fleet: FleetSettings, known: Collection[str]) -> list[str]:
+    """What `libraries` names that is no task, as sentences: all of its work stays here."""
+    return [
+        f"libraries.{library} names {task!r}, and there is no such task"
+        for library, tasks in fleet.libraries.items()
+        for task in tasks
+        if task not in known
+    ]
 
 
 @lru_cache(maxsize=1)

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 from mediaflow.errors import ConfigError
 from mediaflow.fleet import vast_rows as rows
@@ -54,7 +55,7 @@ class Vast:
             ) from None
         self._fleet = fleet
         self._key = key
-        server = (os.environ.get("VAST_URL") or "").rstrip("/") or None
+        server = _server()
         self._sdk = VastAI(api_key=key, server_url=server, retry=READ_ATTEMPTS)
         self._sdk.client.timeout = READ_SECONDS
         # An order that was sent is never sent again.
@@ -266,8 +267,27 @@ class _Gone(MarketError):
 
 def _unanswered(kind: str, error: Exception) -> MarketError:
     """There was no answer, or none that the SDK understands. The error's own words may hold anything."""
-    how = "does not answer" if isinstance(error, OSError) else "answers in a way that is not understood"
-    return MarketError(f"Vast.ai {how} ({kind}: {type(error).__name__}).")
+    server = _server()
+    # Not what stands before the host: it may be a password.
+    who = (
+        f"The server of VAST_URL ({readable(urlsplit(server).netloc.rpartition('@')[2])})"
+        if server
+        else "Vast.ai"
+    )
+    what = f"{kind}: {type(error).__name__}"
+    if not isinstance(error, OSError):
+        return MarketError(f"{who} answers in a way that is not understood ({what}).")
+    return MarketError(
+        f"{who} does not answer ({what}). {'Does it run?' if server else 'Is there a network?'}"
+    )
+
+
+def _server() -> str | None:
+    """The address that stands in for Vast.ai's. Raises ConfigError where it is none."""
+    server = (os.environ.get("VAST_URL") or "").rstrip("/")
+    if server and not re.match(r"https?://[^/]", server):
+        raise ConfigError("The variable VAST_URL is no address: it must begin with https:// or http://.")
+    return server or None
 
 
 def _answer_of(error: Exception) -> Response | None:

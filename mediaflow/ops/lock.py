@@ -5,10 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
 from mediaflow.settings import home
+
+PID_BYTES = 32
 
 
 class Lock:
@@ -33,8 +36,9 @@ class Lock:
         if not self.taken:
             self.holder = _read_pid(self._file)
             return self
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, str(os.getpid()).encode(), 0)
+        # Written over what is there: a full disk has no room for more, and the lock holds without it.
+        with suppress(OSError):
+            os.pwrite(self._file, str(os.getpid()).ljust(PID_BYTES).encode(), 0)
         return self
 
     def __exit__(
@@ -66,5 +70,5 @@ def lock_path(name: str) -> Path:
 
 
 def _read_pid(file: int) -> int | None:
-    text = os.pread(file, 32, 0).decode(errors="replace").strip()
+    text = os.pread(file, PID_BYTES, 0).decode(errors="replace").strip()
     return int(text) if text.isdigit() else None

@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 from mediaflow.catalog.database import connect as open_catalog
 from mediaflow.errors import MediaflowError, UnreachableError, UsageError
 from mediaflow.fleet.settings import load_fleet
+from mediaflow.fleet.state import left_alone
 from mediaflow.media import cache
 from mediaflow.ops.heal import Healer
 from mediaflow.ops.lock import Lock, holder
@@ -39,8 +40,10 @@ from mediaflow.queues.overview import served_queues
 from mediaflow.settings import home, load_settings
 
 STOP_SECONDS = 20
-# After the workers: ending all boxes may take so much longer.
-FLEET_STOP_SECONDS = 25
+# After the workers: ending all boxes may take so much longer, with the look at the market that is under way.
+FLEET_STOP_SECONDS = 90
+# So long `down` waits for all of it.
+DOWN_SECONDS = 130
 # Less than the 5 seconds after which honcho kills what it has told to stop.
 PROCFILE_SECONDS = 4.5
 HEAL_SECONDS = 5
@@ -199,7 +202,7 @@ class Supervisor:
             self._outlast_workers()
         if self._server is not None:
             embedded.stop(self._server)
-        self._say("stopped")
+        self._say("; ".join(filter(None, ["stopped", left_alone()])))
 
     def _outlast_workers(self) -> None:
         """Let the workers of a Procfile, which are told to stop at the same moment, give back their jobs."""
@@ -249,7 +252,7 @@ def start_detached(seconds: float = 60) -> int:
     raise UnreachableError(f"mediaflow did not come up; {log} ends with: {tail}")
 
 
-def stop_running(seconds: float = 60) -> bool:
+def stop_running(seconds: float = DOWN_SECONDS) -> bool:
     """Stop the `up` that runs on this home; False when none does."""
     pid = is_up()
     if pid is None:
