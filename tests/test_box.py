@@ -10,9 +10,11 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -250,6 +252,67 @@ def test_a_model_that_is_not_what_its_sum_says_is_not_used(
         assert "it has the models of no task" in box.said()
     assert not list((tmp_path / "of-the-box").rglob("weights.bin"))
     assert market.destroyed()
+
+
+def test_a_box_whose_models_take_long_to_come_is_heard_of_meanwhile(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with_model(tmp_path, monkeypatch, os.urandom(3_000_000))
+    monkeypatch.setenv("MEDIAFLOW_FLEET__ENABLED", "true")
+    installation.queues = {"prepare", "index"}
+    installation.up()
+    submit(tmp_path / "pictures", 4)
+    elsewhere = {"MEDIAFLOW_MODELS": str(tmp_path / "of-the-box")}
+    with gateway_process(installation.home) as gateway, slow_way(gateway.port) as way:
+        born_far = birth(enter_box(LABEL), f"https://127.0.0.1:{way.port}")
+        with real_box(tmp_path / "box", born_far, elsewhere) as box:
+            box.waits_for("The models of look are fetched")
+            begun = time.time()
+            until(lambda: (box_of(LABEL).seen or 0) > begun + 3, "it is heard of")
+            assert box_of(LABEL).hello is not None
+            assert box_of(LABEL).ready is None
+            way.free.set()
+            until(lambda: box_of(LABEL).ready, "it has its models")
+            until(lambda: box_of(LABEL).done == 4, "it did all")
+
+
+@dataclass
+class Way:
+    """A port that leads to another; slowly, until it is set `free`."""
+
+    port: int
+    free: Event
+
+
+@contextmanager
+def slow_way(port: int) -> Iterator[Way]:
+    """A way to a port of this machine on which each connection brings 50 kB a second."""
+    free = Event()
+
+    def carry(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(5000):
+                target.sendall(data)
+                if not free.is_set():
+                    time.sleep(len(data) / 50_000)
+        for end in (source, target):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = server.accept()
+                far = socket.create_connection(("127.0.0.1", port))
+                for pair in ((near, far), (far, near)):
+                    Thread(target=carry, args=pair, daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        Thread(target=accept, daemon=True).start()
+        try:
+            yield Way(server.getsockname()[1], free)
+        finally:
+            free.set()
 
 
 def with_model(folder: Path, monkeypatch: pytest.MonkeyPatch, weights: bytes) -> None:

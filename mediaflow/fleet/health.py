@@ -10,7 +10,8 @@ from mediaflow.fleet.market import Instance
 from mediaflow.fleet.settings import FleetSettings
 from mediaflow.fleet.speeds import Speeds
 
-# Loading may take so many times as long as a box in which nothing changes is waited for.
+# Loading, and then fetching the models, may take so many times as long as a box in which nothing changes is
+# waited for.
 LOADING_TIMES = 2.0
 # A box that works says something every few seconds: it is given up after this part of the time after which
 # it would end itself.
@@ -49,8 +50,16 @@ def verdict(
     silent = now - max(box.seen or 0.0, box.hello)
     if silent > settings.silence_minutes * 60 * SILENT_PART:
         return Verdict(f"it has said nothing for {silent:.0f} s")
+    if box.state != "working":
+        return None
+    if box.ready is None:
+        if now - box.hello > stuck * LOADING_TIMES:
+            return Verdict(
+                f"its models were not there {settings.stuck_minutes * LOADING_TIMES:g} minutes later"
+            )
+        return None
     # A box that was idle has its first item for less time than this.
-    if box.state == "working" and box.in_hand and now - max(box.worked or 0.0, box.hello) > stuck:
+    if box.in_hand and now - max(box.worked or 0.0, box.ready) > stuck:
         return Verdict(f"it has work in hand and no result for {settings.stuck_minutes:g} minutes")
     return None
 

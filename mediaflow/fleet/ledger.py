@@ -46,6 +46,7 @@ CREATE TABLE IF NOT EXISTS boxes (
     seen REAL,
     hardware TEXT NOT NULL DEFAULT '{}',
     trouble TEXT NOT NULL DEFAULT '',
+    ready REAL,                      -- since when it has its models
     in_hand INTEGER NOT NULL DEFAULT 0,
     done INTEGER NOT NULL DEFAULT 0,
     worked REAL,                     -- when it last had a result
@@ -109,6 +110,7 @@ class Box:
     seen: float | None
     hardware: dict[str, Any]
     trouble: str
+    ready: float | None
     in_hand: int
     done: int
     worked: float | None

@@ -59,13 +59,14 @@ def _live(birth: Birth, life: Life) -> None:
     said = Said([birth.token, birth.container_key])
     logging.getLogger().addHandler(said)
     link = Link(birth, life)
-    welcome, tasks = _join(birth, life, link)
+    beats = Beats(link, life, said)
+    welcome, tasks = _join(birth, life, link, beats)
     log.info("This is %s: %s.", welcome["label"], ", ".join(tasks) or "it has no task")
     answers, renditions = Answers(link, life), Renditions(link, life)
     pool = ThreadPoolExecutor(FETCHING, "fetch")
     all_serving = [Serving(task, link, life, renditions, answers, pool) for task in tasks]
     answers.start()
-    Beats(link, life, {each.task: each.busy for each in all_serving}, said).start()
+    beats.ready({each.task: each.busy for each in all_serving})
     for serving in all_serving:
         serving.start()
     while life.wait(5):
@@ -77,7 +78,7 @@ def _live(birth: Birth, life: Life) -> None:
     link.close()  # a fetch that still waits for an answer waits no more
 
 
-def _join(birth: Birth, life: Life, link: Link) -> tuple[dict[str, Any], list[str]]:
+def _join(birth: Birth, life: Life, link: Link, beats: Beats) -> tuple[dict[str, Any], list[str]]:
     """Look at the machine, say hello, fetch the models; the gateway's welcome and the tasks that can be done.
 
     A machine that will not do says so and is over. Raises Over.
@@ -86,6 +87,7 @@ def _join(birth: Birth, life: Life, link: Link) -> tuple[dict[str, Any], list[st
     well = all(check.ok for check in checks)
     welcome = link.hello(hardware, [check.json() for check in checks], well)
     if well:
+        beats.start()  # a large model takes longer to come than a silent box is waited for
         tasks = list(welcome["tasks"])
         adopt(welcome["settings"], welcome["models"], tasks, hardware["memory_gb"])
         measured, check = look_at_link(link, tasks)
@@ -98,6 +100,7 @@ def _join(birth: Birth, life: Life, link: Link) -> tuple[dict[str, Any], list[st
         raise Over(life.reason)
     able = []
     for task in welcome["tasks"]:
+        log.info("The models of %s are fetched.", task)
         try:
             bring_models(task, link, life)
             able.append(task)

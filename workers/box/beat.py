@@ -44,25 +44,30 @@ class Said(logging.Handler):
 class Beats:
     """A thread that beats; what one beat could not say, the next says."""
 
-    def __init__(self, link: Link, life: Life, busy: Mapping[str, Busy], said: Said) -> None:
-        self._link, self._life, self._busy, self._said = link, life, busy, said
+    def __init__(self, link: Link, life: Life, said: Said) -> None:
+        self._link, self._life, self._said = link, life, said
+        self._busy: Mapping[str, Busy] | None = None  # not before it has its models
         self._thread = Thread(target=self._run, name="beats", daemon=True)
 
     def start(self) -> None:
         """Begin."""
         self._thread.start()
 
+    def ready(self, busy: Mapping[str, Busy]) -> None:
+        """The models are there: from now on say how busy each task was."""
+        self._busy = busy
+
     def _run(self) -> None:
         pause = BEAT_SECONDS
         while self._life.wait(pause):
             pause = BEAT_SECONDS
-            taken = {task: busy.take() for task, busy in self._busy.items()}
+            busy = self._busy
+            taken = {task: each.take() for task, each in (busy or {}).items()}
+            done = {task: each for task, each in taken.items() if each["items"]}
             try:
-                self._link.beat(
-                    {task: done for task, done in taken.items() if done["items"]}, self._said.take()
-                )
+                self._link.beat({"busy": done, "log": self._said.take(), "ready": busy is not None})
             except (Cut, Refused) as error:
                 log.warning("No beat: %s", error)
                 pause = AGAIN_SECONDS  # a box that is not heard of for half a minute is given up
-                for task, done in taken.items():
-                    self._busy[task].add(int(done["items"]), done["seconds"])
+                for task, each in taken.items():
+                    (busy or {})[task].add(int(each["items"]), each["seconds"])

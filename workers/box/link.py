@@ -103,9 +103,9 @@ class Link:
             self._patiently("/box/results", {"results": results})
             delivered()
 
-    def beat(self, busy: Mapping[str, Any], said: str) -> None:
-        """Say how busy the box was and what its log holds; one try. Raises Cut and Refused."""
-        self._post("/box/beat", {"busy": dict(busy), "log": said}, BEAT_SECONDS)
+    def beat(self, said: Mapping[str, Any]) -> None:
+        """Say that the box lives, and what it did; one try. Raises Cut and Refused."""
+        self._post("/box/beat", dict(said), BEAT_SECONDS)
 
     @contextmanager
     def stream(self, path: str) -> Iterator[httpx2.Response]:

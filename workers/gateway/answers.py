@@ -60,8 +60,9 @@ class Busy(Form):
 
 
 class Beat(Form):
-    """It lives."""
+    """It lives. `ready`: it has its models."""
 
+    ready: bool = False
     busy: Annotated[dict[Name, Busy], Field(max_length=50, default_factory=dict)]
     log: Annotated[str, Field(max_length=MOST_OF_REQUEST)] = ""
 

@@ -14,7 +14,7 @@ from typing import Any
 from mediaflow.fleet import ledger
 from mediaflow.fleet.ledger import Box
 from mediaflow.settings import home
-from workers.gateway.answers import Hello, plain, shown
+from workers.gateway.answers import Beat, Hello, plain, shown
 from workers.gateway.desk import Desk
 
 log = logging.getLogger("mediaflow.gateway")
@@ -82,6 +82,14 @@ class Boxes:
         with self._lock:
             if desk := self._desks.get(box.label):
                 desk.begin_anew()
+
+    def beat(self, box: Box, said: Beat) -> None:
+        """A box lives: since when it has its models, and what it says of itself."""
+        if said.ready and box.ready is None:
+            with self._lock:
+                ledger.update(self._db, box.label, ready=time.time())
+        if said.log:
+            self.add_to_log(box.label, said.log)
 
     def counts(self, box: str, what: str, most: int = MOST_FETCHES) -> bool:
         """Count that a box did something; False when it did so too often."""

@@ -182,6 +182,5 @@ def _accept(desk: Desk | None, body: bytes, box: str) -> int | None:
 async def beat(gateway: Gateway, request: Request, box: Box) -> Response:
     """A sign of life, and what the box has to say."""
     said = read_form(Beat, await read_body(request, answers.MOST_OF_REQUEST))
-    if said.log:
-        await run_in_threadpool(gateway.boxes.add_to_log, box.label, said.log)
+    await run_in_threadpool(gateway.boxes.beat, box, said)
     return gateway.answered(box)

@@ -50,7 +50,7 @@ class Boxes:
             return
         if box.contract not in (None, rented.contract):
             return  # the second box of an order carried out twice
-        said: dict[str, Any] = {"seen": now} | ({} if box.hello else {"hello": now})
+        said: dict[str, Any] = {"seen": now} | ({} if box.hello else {"hello": now, "ready": now})
         if box.state in ("intended", "loading"):
             said["state"] = "working"
         ready = rented.machine.warming
