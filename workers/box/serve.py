@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 from threading import Condition, Lock, Thread
 from typing import Any
@@ -30,6 +30,8 @@ AHEAD_SECONDS = 6.0
 MOST_AHEAD = 1000
 # Items handed to the child at once, in groups of those that go through the model together.
 GROUPS = 4
+# ... but no more than weighs so much: on a GPU a minute or two of work, so that results come now and then.
+MOST_WEIGHT = 400.0
 # A group is waited for so long before a smaller one is begun.
 GATHER_SECONDS = 0.3
 AGAIN_SECONDS = 30.0
@@ -59,11 +61,12 @@ class Busy:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An item in hand; `asset` is what it holds of the renditions, empty for texts."""
+    """An item in hand; `asset` is what it holds of the renditions, empty for texts. See jobs/weight.py."""
 
     id: str
     item: dict[str, Any]
     asset: str
+    weight: float
 
 
 class Serving:
@@ -150,7 +153,7 @@ class Serving:
 
     def _bring(self, taken: dict[str, Any]) -> None:
         item, link = taken["item"], taken.get("link")
-        entry = Entry(taken["id"], item, item["asset"] if link else "")
+        entry = Entry(taken["id"], item, item["asset"] if link else "", float(taken["weight"]))
         try:
             if link:
                 self._renditions.hold(entry.asset, self._needs, link)
@@ -159,7 +162,7 @@ class Serving:
         except Exception as error:  # whatever it is, the item must not be forgotten
             if not isinstance(error, Unfetched):
                 log.exception("A rendition could not be fetched")
-            self._answer(Entry(entry.id, item, ""), {"reason": str(error) or type(error).__name__})
+            self._answer(replace(entry, asset=""), {"reason": str(error) or type(error).__name__})
             return
         self._ready.put(entry)
 
@@ -172,7 +175,7 @@ class Serving:
 
     def _work(self) -> None:
         while not self._life.over():
-            entries = self._gather()
+            entries = gather(self._ready, self._together)
             if not entries:
                 continue
             started, done = time.monotonic(), 0
@@ -188,20 +191,6 @@ class Serving:
             self.busy.add(done, seconds)
             if done:
                 self._rate = done / seconds if not self._rate else 0.7 * self._rate + 0.3 * done / seconds
-
-    def _gather(self) -> list[Entry]:
-        """The next items: a few groups where so many are ready, else what comes in a moment."""
-        entries: list[Entry] = []
-        until = time.monotonic() + 0.5
-        while len(entries) < self._together * GROUPS:
-            try:
-                left = until - time.monotonic() if len(entries) < self._together else 0.0
-                entries.append(self._ready.get(timeout=left) if left > 0 else self._ready.get_nowait())
-            except Empty:
-                break
-            if len(entries) == 1:
-                until = time.monotonic() + GATHER_SECONDS
-        return entries
 
     def _through(self, entries: list[Entry]) -> int:
         """Have the child work on them; how many it answered. The others are for somebody else to do."""
@@ -229,3 +218,21 @@ class Serving:
         names = ("reason",) if "reason" in result else ("data", "vectors", "seconds")
         answer = {"id": entry.id} | {name: result[name] for name in names if name in result}
         self._answers.put(answer, lambda: self._let_go(entry.id))
+
+
+def gather(ready: SimpleQueue[Entry], together: int) -> list[Entry]:
+    """The next items for a child that takes so many `together`.
+
+    A few groups where so many are ready, else what comes in a moment; no more when it is too heavy.
+    """
+    entries: list[Entry] = []
+    until = time.monotonic() + 0.5
+    while len(entries) < together * GROUPS and sum(entry.weight for entry in entries) < MOST_WEIGHT:
+        try:
+            left = until - time.monotonic() if len(entries) < together else 0.0
+            entries.append(ready.get(timeout=left) if left > 0 else ready.get_nowait())
+        except Empty:
+            break
+        if len(entries) == 1:
+            until = time.monotonic() + GATHER_SECONDS
+    return entries

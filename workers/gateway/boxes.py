@@ -170,14 +170,15 @@ class Boxes:
         items = sum(each.items for each in spent.values())
         worked = now if items else None
         self._db.execute(
-            "UPDATE boxes SET in_hand = ?, done = done + ?, worked = COALESCE(?, worked) WHERE label = ?",
-            (desk.counts()[1], items, worked, label),
+            "UPDATE boxes SET in_hand = ?, heaviest = ?, done = done + ?, worked = COALESCE(?, worked)"
+            " WHERE label = ?",
+            (desk.counts()[1], desk.heaviest(), items, worked, label),
         )
         if (box := ledger.box(self._db, label)) is None:
             return
         for task, each in spent.items():
             if each.seconds > 0:
-                ledger.measured(self._db, box.gpu, task, each.items, each.seconds, now)
+                ledger.measured_of_box(self._db, box, task, each.items, each.weight, each.seconds, now)
 
 
 def log_of(box: str) -> Path:
