@@ -96,10 +96,25 @@ def test_a_box_whose_models_cannot_be_loaded_gives_its_items_back(
     (tmp_path / "box" / "home" / "no-model").touch()
     submit(tmp_path / "pictures", 6)
     with real_box(tmp_path / "box", born(gateway), market.environment) as box:
-        until(lambda: "the model is not there" in box.said(), "it cannot load its models")
+        until(lambda: "No look on this box: the model is not there" in box.said(), "it gives up")
+        until(lambda: "cannot do look: the model is not there" in box_of(LABEL).trouble, "that is known here")
+        assert box.ends() == 0
         settle(installation)
         assert installation.states() == {"done": 6}
         assert len(installation.calls()) == 6
+
+
+def test_a_box_whose_models_are_loaded_at_the_second_try_goes_on(
+    installation: Installation, gateway: GatewayProcess, tmp_path: Path
+) -> None:
+    (tmp_path / "box" / "home").mkdir(parents=True)
+    (tmp_path / "box" / "home" / "no-model").touch()
+    submit(tmp_path / "pictures", 6)
+    with real_box(tmp_path / "box", born(gateway)) as box:
+        box.waits_for("are loaded once more: the model is not there")
+        (tmp_path / "box" / "home" / "no-model").unlink()
+        until(lambda: box_of(LABEL).done == 6, "it did all")
+        assert not box_of(LABEL).trouble
 
 
 @pytest.mark.long
@@ -250,6 +265,7 @@ def test_a_model_that_is_not_what_its_sum_says_is_not_used(
     ):
         assert box.ends() == 0
         assert "it has the models of no task" in box.said()
+        assert "cannot do look" in box_of(LABEL).trouble
     assert not list((tmp_path / "of-the-box").rglob("weights.bin"))
     assert market.destroyed()
 

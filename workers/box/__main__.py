@@ -66,12 +66,13 @@ def _live(birth: Birth, life: Life) -> None:
     pool = ThreadPoolExecutor(FETCHING, "fetch")
     all_serving = [Serving(task, link, life, renditions, answers, pool) for task in tasks]
     answers.start()
-    beats.ready({each.task: each.busy for each in all_serving})
+    beats.ready(all_serving)
     for serving in all_serving:
         serving.start()
     while life.wait(5):
-        if not any(serving.able for serving in all_serving):
+        if all(serving.unable for serving in all_serving):
             life.end("it can do no task")
+            beats.beat()
     for serving in all_serving:
         serving.join()
     pool.shutdown(wait=False, cancel_futures=True)
@@ -106,8 +107,10 @@ def _join(birth: Birth, life: Life, link: Link, beats: Beats) -> tuple[dict[str,
             able.append(task)
         except ModelError as error:
             log.warning("No %s on this box: %s", task, error)
+            beats.unable(task, str(error))
     if welcome["tasks"] and not able:
         life.end("it has the models of no task")
+        beats.beat()
         raise Over(life.reason)
     return welcome, able
 

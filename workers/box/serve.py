@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import random
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +36,9 @@ MOST_WEIGHT = 400.0
 # A group is waited for so long before a smaller one is begun.
 GATHER_SECONDS = 0.3
 AGAIN_SECONDS = 30.0
+# Models are loaded so often, with a pause that grows and differs by chance: memory that all children need
+# while they load is there again when some of them have.
+LOADS, LOAD_PAUSE_SECONDS = 3, 3.0
 
 
 @dataclass(slots=True)
@@ -94,7 +98,8 @@ class Serving:
         self._change = Condition()
         self._ready: SimpleQueue[Entry] = SimpleQueue()
         self._rate = 0.0
-        self._unable = ""  # why the models cannot be loaded: then the task's items are for others
+        # Why the models cannot be loaded: then the task's items are for others.
+        self.unable = ""
         self._watch = Watch(
             task, Limits(entry.seconds, entry.memory_mb), entry.threads, lambda: None, life.over
         )
@@ -107,11 +112,6 @@ class Serving:
         """Begin."""
         for thread in self._threads:
             thread.start()
-
-    @property
-    def able(self) -> bool:
-        """Whether its models could be loaded, as far as is known."""
-        return not self._unable
 
     def join(self) -> None:
         """Wait until its child has ended, once the box is over."""
@@ -133,7 +133,7 @@ class Serving:
     def _take(self) -> None:
         while not self._life.over():
             room = self._ahead() - len(self._in_hand)
-            if self._life.draining or self._unable or room < max(1, self._least_ahead // 4):
+            if self._life.draining or self.unable or room < max(1, self._least_ahead // 4):
                 with self._change:
                     self._change.wait(0.25)
                 continue
@@ -183,7 +183,7 @@ class Serving:
                 done = self._through(entries)
             except ModelError as error:
                 log.warning("No %s on this box: %s", self.task, error)
-                self._unable = str(error)
+                self.unable = str(error)
             except StorageError as error:
                 log.warning("%s: %s", self.task, error)
                 self._life.wait(AGAIN_SECONDS)
@@ -194,23 +194,33 @@ class Serving:
 
     def _through(self, entries: list[Entry]) -> int:
         """Have the child work on them; how many it answered. The others are for somebody else to do."""
-        done: set[int] = set()
-        why = self._unable or "the box stopped before it was done"
+        left = list(entries)
+        why = self.unable or "the box stopped before it was done"
         try:
-            if self._unable:
-                return 0
-            with contextlib.closing(self._watch.work([entry.item for entry in entries])) as results:
-                for index, result in results:
-                    done.add(index)
-                    self._answer(entries[index], result)
+            for load in range(0 if self.unable else LOADS):
+                try:
+                    self._once(left)
+                    break
+                except ModelError as error:
+                    if load + 1 == LOADS:
+                        raise
+                    log.warning("The models of %s are loaded once more: %s", self.task, error)
+                    self._life.wait(LOAD_PAUSE_SECONDS * 2**load * random.uniform(0.5, 1.5))
         except MediaflowError as error:
             why = str(error)
             raise
         finally:
-            for index, entry in enumerate(entries):
-                if index not in done:
-                    self._answer(entry, {"reason": why})
-        return len(done)
+            for entry in left:
+                self._answer(entry, {"reason": why})
+        return len(entries) - len(left)
+
+    def _once(self, left: list[Entry]) -> None:
+        """Have the child work on what is `left`, which is taken out as it is answered."""
+        entries = list(left)
+        with contextlib.closing(self._watch.work([entry.item for entry in entries])) as results:
+            for index, result in results:
+                left.remove(entries[index])
+                self._answer(entries[index], result)
 
     def _answer(self, entry: Entry, result: dict[str, Any]) -> None:
         if entry.asset:
