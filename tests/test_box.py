@@ -12,23 +12,19 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
 import pytest
 import yaml
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from mediaflow.settings import load_settings
 from tests.boxes import GatewayProcess, box_of, change_box, enter_box, gateway_process
 from tests.chaos.clock import Clock
 from tests.installation import ROOT, Installation, answer, paint, paint_many, until
 from tests.market_server import MarketServer, market_server
+from tests.played_gateway import make_certificate
 from tests.real_box import assets, birth, real_box, settle
 
 pytestmark = pytest.mark.slow
@@ -216,7 +212,7 @@ def test_nothing_is_said_to_a_gateway_with_another_certificate(
 ) -> None:
     """Not a byte of a request: the credential least of all."""
     heard: list[bytes] = []
-    certificate, key = impostor(tmp_path)
+    certificate, key = make_certificate(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -366,29 +362,3 @@ def listen(server: socket.socket, context: ssl.SSLContext, heard: list[bytes]) -
                 heard.append(inside.recv(10_000))
         except OSError:
             heard.append(b"")
-
-
-def impostor(folder: Path) -> tuple[Path, Path]:
-    """A certificate that says the right name, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mediaflow-gateway")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=100))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("mediaflow-gateway")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    certificate, private = folder / "impostor.pem", folder / "impostor.key"
-    certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    private.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    return certificate, private

@@ -35,7 +35,7 @@ class Cut(UnreachableError):
 
 
 class AnswerLost(Cut):
-    """The request may have arrived; its answer did not."""
+    """The request may have been carried out; its answer did not come."""
 
 
 class Refused(MediaflowError):
@@ -157,7 +157,9 @@ def _named() -> dict[str, Any]:
 def _check(response: httpx2.Response) -> None:
     """Raises Cut for what may soon be otherwise (a lease renewed late, a server in trouble), or Refused."""
     status = response.status_code
-    if status in (401, 408, 425, 429) or status >= 500:
+    if status >= 500:
+        raise AnswerLost(f"HTTP {status}")  # it may have failed when half was done
+    if status in (401, 408, 425, 429):
         raise Cut("the credential is not good (now)" if status == 401 else f"HTTP {status}")
     if status != 200:
         raise Refused(status)
