@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from mediaflow.models.identity import required_models
 from tests.played_gateway import Asked, Reply, played_gateway
+from tests.test_box import with_model
+from workers.box.life import Life
+from workers.box.models import bring_models
 
 
 @pytest.mark.parametrize(("reply", "hellos"), [(Reply(500), 2), (Reply(503), 2), (Reply(429), 1)])
@@ -25,3 +30,29 @@ def test_items_that_may_have_been_given_out_in_vain_are_given_out_anew(
         gateway.link.take("look", 4)
         assert gateway.paths().count("/box/take") == 2
         assert gateway.paths().count("/box/hello") == hellos
+
+
+@pytest.mark.parametrize("knows_ranges", [True, False])
+def test_a_model_whose_download_was_cut_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, knows_ranges: bool
+) -> None:
+    weights = os.urandom(2_000_000)
+    with_model(tmp_path, monkeypatch, weights)
+    monkeypatch.setenv("MEDIAFLOW_MODELS", str(tmp_path / "of-the-box"))
+    assert required_models("look") == ["weights"]
+    begun: list[int] = []
+
+    def answer(asked: Asked) -> Reply:
+        begun.append(int(asked.headers.get("range", "bytes=0-").removeprefix("bytes=").removesuffix("-")))
+        cut = 900_000 if len(begun) < 3 else None
+        if not (begun[-1] and knows_ranges):
+            return Reply(body=weights, cut=cut)
+        said = f"bytes {begun[-1]}-{len(weights) - 1}/{len(weights)}"
+        return Reply(206, weights[begun[-1] :], {"content-range": said}, cut)
+
+    with played_gateway(tmp_path, answer) as gateway:
+        bring_models("look", gateway.link, Life(1, 1))
+    assert begun[0] == 0 < begun[1]
+    assert (tmp_path / "of-the-box" / "weights" / "weights.bin").read_bytes() == weights
+    if knows_ranges:
+        assert begun[1] < begun[2]

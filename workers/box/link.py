@@ -108,9 +108,16 @@ class Link:
         self._post("/box/beat", dict(said), BEAT_SECONDS)
 
     @contextmanager
-    def stream(self, path: str) -> Iterator[httpx2.Response]:
-        """An answer that is read piece by piece; one try. Raises Cut and Refused."""
-        with _translated(), self._client.stream("GET", path, extensions=_named()) as response:
+    def stream(self, path: str, begin: int = 0) -> Iterator[httpx2.Response]:
+        """An answer that is read piece by piece, from a byte on if the gateway can; one try.
+
+        Raises Cut and Refused.
+        """
+        headers = {"Range": f"bytes={begin}-"} if begin else {}
+        with (
+            _translated(),
+            self._client.stream("GET", path, headers=headers, extensions=_named()) as response,
+        ):
             _check(response)
             yield response
 
@@ -161,7 +168,7 @@ def _check(response: httpx2.Response) -> None:
         raise AnswerLost(f"HTTP {status}")  # it may have failed when half was done
     if status in (401, 408, 425, 429):
         raise Cut("the credential is not good (now)" if status == 401 else f"HTTP {status}")
-    if status != 200:
+    if status not in (200, 206):
         raise Refused(status)
 
 
