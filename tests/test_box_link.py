@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
+from mediaflow.media.cache import rendition_folder
+from mediaflow.media.rendition import MANIFEST
 from mediaflow.models.identity import required_models
+from tests.installation import until
 from tests.played_gateway import Asked, Reply, played_gateway
 from tests.test_box import with_model
+from tests.test_box_parts import manifest, tar
 from workers.box.life import Life
 from workers.box.models import bring_models
+from workers.box.renditions import Renditions
 
 
 @pytest.mark.parametrize(("reply", "hellos"), [(Reply(500), 2), (Reply(503), 2), (Reply(429), 1)])
@@ -56,3 +62,38 @@ def test_a_model_whose_download_was_cut_goes_on_where_it_was(
     assert (tmp_path / "of-the-box" / "weights" / "weights.bin").read_bytes() == weights
     if knows_ranges:
         assert begun[1] < begun[2]
+
+
+def test_renditions_that_do_not_fit_beside_others_wait_until_those_are_gone(
+    home: Path, tmp_path: Path
+) -> None:
+    sound = tar(("audio.flac", os.urandom(400_000)), (MANIFEST, manifest(audio="audio.flac"))).read()
+    assets = ["aa" * 32, "bb" * 32]
+
+    def there() -> list[str]:
+        return [asset for asset in assets if rendition_folder(asset).exists()]
+
+    with played_gateway(tmp_path, lambda _: Reply(body=sound)) as gateway:
+        renditions = Renditions(gateway.link, gateway.link.life)
+        renditions.most_bytes = len(sound) + 100_000
+        renditions.hold(assets[0], "audio", "/first.tar")
+        second = Thread(target=renditions.hold, args=(assets[1], "audio", "/second.tar"), daemon=True)
+        second.start()
+        until(lambda: "/second.tar" in gateway.paths(), "the second is asked for")
+        second.join(1)
+        assert there() == assets[:1]
+        renditions.release(assets[0])
+        second.join(10)
+        assert there() == assets[1:]
+
+
+def test_a_rendition_larger_than_the_room_is_fetched_where_nothing_else_is(
+    home: Path, tmp_path: Path
+) -> None:
+    sound = tar(("audio.flac", os.urandom(400_000)), (MANIFEST, manifest(audio="audio.flac"))).read()
+    with played_gateway(tmp_path, lambda _: Reply(body=sound)) as gateway:
+        renditions = Renditions(gateway.link, gateway.link.life)
+        renditions.most_bytes = 1000
+        renditions.hold("aa" * 32, "audio", "/first.tar")
+        renditions.hold("aa" * 32, "pictures", "/first.tar")
+        assert rendition_folder("aa" * 32).exists()
