@@ -66,6 +66,8 @@ def test_a_box_does_a_run_and_leaves_nothing_of_it(
         until(lambda: box_of(LABEL).done == 40, "it did all, and the ledger knows")
         assert sorted(box.calls()) == assets(installation)
         assert not installation.calls()
+        assert box_of(LABEL).busy > 0, "how long it took is known"
+        assert box_of(LABEL).worth > 0, "and how long its GPU takes for as much"
         until(lambda: not box.renditions(), "its renditions are gone")
         settle(installation)
         assert installation.states() == {"done": 40}
