@@ -139,6 +139,8 @@ def test_a_slow_box_of_the_simulated_market_is_found() -> None:
     world = World(slow=1)
     for machine in world.account.prices.machines:
         for task, rate in machine.rates.items():
-            ledger.measured(world.db, machine.model.name, task, rate * 1000, 1000, world.now, rate * 1000)
+            ledger.measured(
+                world.db, machine.model.name, task, rate * 1000, 1000, world.now, weight=rate * 1000
+            )
     world.submit(3 * MANY)
     world.until(lambda: any("its work took" in what for what in world.events()))

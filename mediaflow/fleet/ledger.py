@@ -218,7 +218,7 @@ def measured_of_box(
     db.execute(
         "UPDATE boxes SET busy = busy + ?, worth = worth + ? WHERE label = ?", (seconds, worth, box.label)
     )
-    measured(db, box.gpu, task, items, seconds, now, weight)
+    measured(db, box.gpu, task, items, seconds, now, weight=weight)
 
 
 def rates(db: sqlite3.Connection) -> dict[tuple[str, str], float]:
