@@ -10,23 +10,21 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import pytest
 import yaml
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from mediaflow.settings import load_settings
 from tests.boxes import GatewayProcess, box_of, change_box, enter_box, gateway_process
 from tests.chaos.clock import Clock
 from tests.installation import ROOT, Installation, answer, paint, paint_many, until
 from tests.market_server import MarketServer, market_server
+from tests.played_gateway import make_certificate
 from tests.real_box import assets, birth, real_box, settle
 
 pytestmark = pytest.mark.slow
@@ -68,6 +66,8 @@ def test_a_box_does_a_run_and_leaves_nothing_of_it(
         until(lambda: box_of(LABEL).done == 40, "it did all, and the ledger knows")
         assert sorted(box.calls()) == assets(installation)
         assert not installation.calls()
+        assert box_of(LABEL).busy > 0, "how long it took is known"
+        assert box_of(LABEL).worth > 0, "and how long its GPU takes for as much"
         until(lambda: not box.renditions(), "its renditions are gone")
         settle(installation)
         assert installation.states() == {"done": 40}
@@ -94,10 +94,25 @@ def test_a_box_whose_models_cannot_be_loaded_gives_its_items_back(
     (tmp_path / "box" / "home" / "no-model").touch()
     submit(tmp_path / "pictures", 6)
     with real_box(tmp_path / "box", born(gateway), market.environment) as box:
-        until(lambda: "the model is not there" in box.said(), "it cannot load its models")
+        until(lambda: "No look on this box: the model is not there" in box.said(), "it gives up")
+        until(lambda: "cannot do look: the model is not there" in box_of(LABEL).trouble, "that is known here")
+        assert box.ends() == 0
         settle(installation)
         assert installation.states() == {"done": 6}
         assert len(installation.calls()) == 6
+
+
+def test_a_box_whose_models_are_loaded_at_the_second_try_goes_on(
+    installation: Installation, gateway: GatewayProcess, tmp_path: Path
+) -> None:
+    (tmp_path / "box" / "home").mkdir(parents=True)
+    (tmp_path / "box" / "home" / "no-model").touch()
+    submit(tmp_path / "pictures", 6)
+    with real_box(tmp_path / "box", born(gateway)) as box:
+        box.waits_for("are loaded once more: the model is not there")
+        (tmp_path / "box" / "home" / "no-model").unlink()
+        until(lambda: box_of(LABEL).done == 6, "it did all")
+        assert not box_of(LABEL).trouble
 
 
 @pytest.mark.long
@@ -199,7 +214,7 @@ def test_nothing_is_said_to_a_gateway_with_another_certificate(
 ) -> None:
     """Not a byte of a request: the credential least of all."""
     heard: list[bytes] = []
-    certificate, key = impostor(tmp_path)
+    certificate, key = make_certificate(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -248,8 +263,70 @@ def test_a_model_that_is_not_what_its_sum_says_is_not_used(
     ):
         assert box.ends() == 0
         assert "it has the models of no task" in box.said()
+        assert "cannot do look" in box_of(LABEL).trouble
     assert not list((tmp_path / "of-the-box").rglob("weights.bin"))
     assert market.destroyed()
+
+
+def test_a_box_whose_models_take_long_to_come_is_heard_of_meanwhile(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with_model(tmp_path, monkeypatch, os.urandom(3_000_000))
+    monkeypatch.setenv("MEDIAFLOW_FLEET__ENABLED", "true")
+    installation.queues = {"prepare", "index"}
+    installation.up()
+    submit(tmp_path / "pictures", 4)
+    elsewhere = {"MEDIAFLOW_MODELS": str(tmp_path / "of-the-box")}
+    with gateway_process(installation.home) as gateway, slow_way(gateway.port) as way:
+        born_far = birth(enter_box(LABEL), f"https://127.0.0.1:{way.port}")
+        with real_box(tmp_path / "box", born_far, elsewhere) as box:
+            box.waits_for("The models of look are fetched")
+            begun = time.time()
+            until(lambda: (box_of(LABEL).seen or 0) > begun + 3, "it is heard of")
+            assert box_of(LABEL).hello is not None
+            assert box_of(LABEL).ready is None
+            way.free.set()
+            until(lambda: box_of(LABEL).ready, "it has its models")
+            until(lambda: box_of(LABEL).done == 4, "it did all")
+
+
+@dataclass
+class Way:
+    """A port that leads to another; slowly, until it is set `free`."""
+
+    port: int
+    free: Event
+
+
+@contextmanager
+def slow_way(port: int) -> Iterator[Way]:
+    """A way to a port of this machine on which each connection brings 50 kB a second."""
+    free = Event()
+
+    def carry(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(5000):
+                target.sendall(data)
+                if not free.is_set():
+                    time.sleep(len(data) / 50_000)
+        for end in (source, target):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = server.accept()
+                far = socket.create_connection(("127.0.0.1", port))
+                for pair in ((near, far), (far, near)):
+                    Thread(target=carry, args=pair, daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        Thread(target=accept, daemon=True).start()
+        try:
+            yield Way(server.getsockname()[1], free)
+        finally:
+            free.set()
 
 
 def with_model(folder: Path, monkeypatch: pytest.MonkeyPatch, weights: bytes) -> None:
@@ -287,29 +364,3 @@ def listen(server: socket.socket, context: ssl.SSLContext, heard: list[bytes]) -
                 heard.append(inside.recv(10_000))
         except OSError:
             heard.append(b"")
-
-
-def impostor(folder: Path) -> tuple[Path, Path]:
-    """A certificate that says the right name, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mediaflow-gateway")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=100))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("mediaflow-gateway")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    certificate, private = folder / "impostor.pem", folder / "impostor.key"
-    certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    private.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    return certificate, private

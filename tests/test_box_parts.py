@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from queue import SimpleQueue
 from threading import Lock
 
 import pytest
@@ -21,6 +22,7 @@ from tests.installation import ROOT
 from workers.box.birth import read_birth
 from workers.box.life import Life
 from workers.box.renditions import Unfetched, unpack
+from workers.box.serve import Entry, gather
 from workers.box.settings import adopt
 
 ASSET = "ab" * 32
@@ -216,6 +218,15 @@ def test_a_box_that_is_born_wrong_says_which_variable(
         monkeypatch.setenv(f"MEDIAFLOW_BOX_{each}", right)
     with pytest.raises(ConfigError, match=f"MEDIAFLOW_BOX_{name}"):
         read_birth()
+
+
+def test_a_child_gets_many_short_recordings_at_once_and_few_long_ones() -> None:
+    """So that results come every minute or two, whatever is in the files."""
+    for weight, most in ((1.0, 128), (180.0, 3), (5000.0, 1)):
+        ready: SimpleQueue[Entry] = SimpleQueue()
+        for number in range(200):
+            ready.put(Entry(str(number), {}, "", weight))
+        assert len(gather(ready, together=32)) == most
 
 
 def test_a_box_works_by_the_gateways_settings_fitted_to_its_machine(

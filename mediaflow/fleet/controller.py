@@ -105,7 +105,7 @@ class Controller:
             return desire
         self._trouble = "" if now >= self._no_order_before else self._trouble
         self._look(now, boxes, backlog)
-        self._judge(now, ledger.boxes(self._db), backlog)
+        self._judge(now, ledger.boxes(self._db))
         boxes = ledger.boxes(self._db)
         spent = spending(self._db, now) if boxes or backlog.waiting else Spending(0, 0)
         desire = self._decide(now, boxes, backlog, spent)
@@ -143,10 +143,8 @@ class Controller:
 
     # --- what is wrong ---
 
-    def _judge(self, now: float, boxes: Sequence[Box], backlog: Backlog) -> None:
+    def _judge(self, now: float, boxes: Sequence[Box]) -> None:
         """Mark boxes that are no good, and those that are over."""
-        mix = backlog.total(ready=True)
-        speeds = Speeds(ledger.rates(self._db)) if boxes and mix else Speeds()
         for box in boxes:
             if box.state == "ending":
                 self._confirm(now, box)
@@ -166,7 +164,7 @@ class Controller:
             if found is None and missing:
                 found = Verdict("the market lists it no more")
             if found is None and box.state == "working":
-                found = self._pace.look(box, mix, speeds, now)
+                found = self._pace.look(box, now)
             if found is not None:
                 self._give_up(now, box, found)
             elif box.state == "draining" and self._is_drained(box, now):

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mediaflow.fleet.ledger import Box
 from mediaflow.fleet.market import Instance
 from mediaflow.fleet.settings import FleetSettings
-from mediaflow.fleet.speeds import Speeds
 
-# Loading may take so many times as long as a box in which nothing changes is waited for.
+# Loading, and then fetching the models, may take so many times as long as a box in which nothing changes is
+# waited for.
 LOADING_TIMES = 2.0
 # A box that works says something every few seconds: it is given up after this part of the time after which
 # it would end itself.
 SILENT_PART = 0.2
 DRAINING_SECONDS = 300.0
-# A box is slow when it does less than this part of what its GPU does elsewhere, looked at for so long.
+# Any GPU does something of weight 1 (a picture, 20 seconds of sound) within so many seconds. The weight is
+# known here: of a box's progress nobody need believe a word.
+LONGEST_SECONDS = 1.0
+# A box is slow when it does less than this part of what its GPU does elsewhere, looked at for so long. The
+# next one that is slow soon after is none: then the files are not like those before.
 SLOW, SLOW_SECONDS = 0.35, 600.0
+SLOW_AGAIN_SECONDS = 6 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +53,18 @@ def verdict(
     silent = now - max(box.seen or 0.0, box.hello)
     if silent > settings.silence_minutes * 60 * SILENT_PART:
         return Verdict(f"it has said nothing for {silent:.0f} s")
+    if box.state != "working":
+        return None
+    if box.ready is None:
+        if now - box.hello > stuck * LOADING_TIMES:
+            return Verdict(
+                f"its models were not there {settings.stuck_minutes * LOADING_TIMES:g} minutes later"
+            )
+        return None
     # A box that was idle has its first item for less time than this.
-    if box.state == "working" and box.in_hand and now - max(box.worked or 0.0, box.hello) > stuck:
-        return Verdict(f"it has work in hand and no result for {settings.stuck_minutes:g} minutes")
+    patience = stuck + box.heaviest * LONGEST_SECONDS
+    if box.in_hand and now - max(box.worked or 0.0, box.ready) > patience:
+        return Verdict(f"it has work in hand and no result for {patience / 60:.0f} minutes")
     return None
 
 
@@ -71,30 +84,23 @@ def _of_a_start(box: Box, unchanged: float, now: float, stuck: float) -> Verdict
 
 @dataclass(slots=True)
 class Pace:
-    """How fast boxes work, looked at again and again while they have items in hand."""
+    """How fast boxes work beside what their GPUs usually do, looked at again and again."""
 
-    _seen: dict[str, tuple[float, int, float]] = field(default_factory=dict)
-    _busy: dict[str, tuple[float, int]] = field(default_factory=dict)
+    _since: dict[str, tuple[float, float]] = field(default_factory=dict)
+    _slow: float = float("-inf")
 
-    def look(self, box: Box, mix: Mapping[str, int], speeds: Speeds, now: float) -> Verdict | None:
-        """Whether a box is far slower than its GPU at this mix of items by task."""
-        before, self._seen[box.label] = self._seen.get(box.label), (now, box.done, float(box.in_hand))
-        if before is None or not before[2] or not box.in_hand or not mix:
+    def look(self, box: Box, now: float) -> Verdict | None:
+        """Whether a box took far longer for what it did than its GPU usually does for that weight."""
+        busy, worth = self._since.setdefault(box.label, (box.busy, box.worth))
+        busy, worth = box.busy - busy, box.worth - worth
+        if busy < SLOW_SECONDS:
             return None
-        seconds, done = self._busy.get(box.label, (0.0, 0))
-        seconds, done = seconds + now - before[0], done + box.done - before[1]
-        self._busy[box.label] = (seconds, done)
-        if seconds < SLOW_SECONDS or not speeds.is_measured(box.gpu, mix):
+        self._since[box.label] = (box.busy, box.worth)
+        if worth >= SLOW * busy or now - self._slow < SLOW_AGAIN_SECONDS:
             return None
-        self._busy[box.label] = (0.0, 0)
-        # The mix may hide that it got the slow kind of items only.
-        slowest = min(speeds.rate(box.gpu, task) for task in mix)
-        expected = min(sum(mix.values()) / speeds.seconds(box.gpu, mix), slowest * len(mix))
-        if done / seconds < SLOW * expected:
-            return Verdict(f"it does {done / seconds:.1f} items a second, its GPU elsewhere {expected:.1f}")
-        return None
+        self._slow = now
+        return Verdict(f"its work took {busy / 60:.0f} min, and its GPU usually {worth / 60:.1f} min")
 
     def forget(self, label: str) -> None:
         """A box has ended."""
-        self._seen.pop(label, None)
-        self._busy.pop(label, None)
+        self._since.pop(label, None)

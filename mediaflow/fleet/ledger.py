@@ -46,9 +46,13 @@ CREATE TABLE IF NOT EXISTS boxes (
     seen REAL,
     hardware TEXT NOT NULL DEFAULT '{}',
     trouble TEXT NOT NULL DEFAULT '',
+    ready REAL,                      -- since when it has its models
     in_hand INTEGER NOT NULL DEFAULT 0,
+    heaviest REAL NOT NULL DEFAULT 0, -- the weight of the heaviest of those (jobs/weight.py)
     done INTEGER NOT NULL DEFAULT 0,
     worked REAL,                     -- when it last had a result
+    busy REAL NOT NULL DEFAULT 0,    -- seconds that what it did took ...
+    worth REAL NOT NULL DEFAULT 0,   -- ... and that work of that weight usually takes its GPU
     bytes INTEGER NOT NULL DEFAULT 0 -- of renditions and models that were sent to it
 );
 CREATE INDEX IF NOT EXISTS boxes_open ON boxes (state) WHERE state != 'ended';
@@ -58,6 +62,7 @@ CREATE TABLE IF NOT EXISTS rates (
     task TEXT NOT NULL,
     items REAL NOT NULL,
     seconds REAL NOT NULL,
+    weight REAL NOT NULL,            -- of the items
     changed REAL NOT NULL,
     PRIMARY KEY (gpu, task)
 );
@@ -109,9 +114,13 @@ class Box:
     seen: float | None
     hardware: dict[str, Any]
     trouble: str
+    ready: float | None
     in_hand: int
+    heaviest: float
     done: int
     worked: float | None
+    busy: float
+    worth: float
     bytes: int
 
 
@@ -178,15 +187,38 @@ def insert(db: sqlite3.Connection, columns: Mapping[str, Any]) -> None:
     db.execute(f"INSERT INTO boxes ({', '.join(columns)}) VALUES ({marks})", tuple(columns.values()))
 
 
-def measured(db: sqlite3.Connection, gpu: str, task: str, items: float, seconds: float, now: float) -> None:
-    """Add a measurement: `items` of a task took a `gpu` so many seconds."""
+def measured(
+    db: sqlite3.Connection,
+    gpu: str,
+    task: str,
+    items: float,
+    seconds: float,
+    now: float,
+    weight: float = 0.0,
+) -> None:
+    """Add a measurement: `items` of a task, of this `weight` in all, took a `gpu` so many seconds."""
     fade = 0.5 ** (seconds / FADE_SECONDS)
     db.execute(
-        "INSERT INTO rates (gpu, task, items, seconds, changed) VALUES (?, ?, ?, ?, ?)"
+        "INSERT INTO rates (gpu, task, items, seconds, weight, changed) VALUES (?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (gpu, task) DO UPDATE SET items = items * ? + excluded.items,"
-        "  seconds = seconds * ? + excluded.seconds, changed = excluded.changed",
-        (gpu, task, items, seconds, now, fade, fade),
+        "  seconds = seconds * ? + excluded.seconds, weight = weight * ? + excluded.weight,"
+        "  changed = excluded.changed",
+        (gpu, task, items, seconds, weight, now, fade, fade, fade),
     )
+
+
+def measured_of_box(
+    db: sqlite3.Connection, box: Box, task: str, items: float, weight: float, seconds: float, now: float
+) -> None:
+    """Add what a box did to what is measured of its GPU; and to its row, also how long that usually takes."""
+    usual = db.execute(
+        "SELECT seconds / weight FROM rates WHERE gpu = ? AND task = ? AND weight > 0", (box.gpu, task)
+    ).fetchone()
+    worth = usual[0] * weight if usual else seconds  # the first of its GPU is as fast as any
+    db.execute(
+        "UPDATE boxes SET busy = busy + ?, worth = worth + ? WHERE label = ?", (seconds, worth, box.label)
+    )
+    measured(db, box.gpu, task, items, seconds, now, weight=weight)
 
 
 def rates(db: sqlite3.Connection) -> dict[tuple[str, str], float]:

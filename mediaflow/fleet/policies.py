@@ -153,7 +153,11 @@ def idle(situation: Situation) -> list[str]:
     return [
         box.label
         for box in situation.boxes
-        if box.state == "working" and box.in_hand == 0 and max(box.worked or 0.0, box.hello or 0.0) < limit
+        if box.state == "working"
+        and box.in_hand == 0
+        # One that still fetches its models has nothing to do either, and is not idle.
+        and box.ready is not None
+        and max(box.worked or 0.0, box.ready) < limit
     ]
 
 

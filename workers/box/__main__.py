@@ -59,25 +59,27 @@ def _live(birth: Birth, life: Life) -> None:
     said = Said([birth.token, birth.container_key])
     logging.getLogger().addHandler(said)
     link = Link(birth, life)
-    welcome, tasks = _join(birth, life, link)
+    beats = Beats(link, life, said)
+    welcome, tasks = _join(birth, life, link, beats)
     log.info("This is %s: %s.", welcome["label"], ", ".join(tasks) or "it has no task")
     answers, renditions = Answers(link, life), Renditions(link, life)
     pool = ThreadPoolExecutor(FETCHING, "fetch")
     all_serving = [Serving(task, link, life, renditions, answers, pool) for task in tasks]
     answers.start()
-    Beats(link, life, {each.task: each.busy for each in all_serving}, said).start()
+    beats.ready(all_serving)
     for serving in all_serving:
         serving.start()
     while life.wait(5):
-        if not any(serving.able for serving in all_serving):
+        if all(serving.unable for serving in all_serving):
             life.end("it can do no task")
+            beats.beat()
     for serving in all_serving:
         serving.join()
     pool.shutdown(wait=False, cancel_futures=True)
     link.close()  # a fetch that still waits for an answer waits no more
 
 
-def _join(birth: Birth, life: Life, link: Link) -> tuple[dict[str, Any], list[str]]:
+def _join(birth: Birth, life: Life, link: Link, beats: Beats) -> tuple[dict[str, Any], list[str]]:
     """Look at the machine, say hello, fetch the models; the gateway's welcome and the tasks that can be done.
 
     A machine that will not do says so and is over. Raises Over.
@@ -86,6 +88,7 @@ def _join(birth: Birth, life: Life, link: Link) -> tuple[dict[str, Any], list[st
     well = all(check.ok for check in checks)
     welcome = link.hello(hardware, [check.json() for check in checks], well)
     if well:
+        beats.start()  # a large model takes longer to come than a silent box is waited for
         tasks = list(welcome["tasks"])
         adopt(welcome["settings"], welcome["models"], tasks, hardware["memory_gb"])
         measured, check = look_at_link(link, tasks)
@@ -98,13 +101,16 @@ def _join(birth: Birth, life: Life, link: Link) -> tuple[dict[str, Any], list[st
         raise Over(life.reason)
     able = []
     for task in welcome["tasks"]:
+        log.info("The models of %s are fetched.", task)
         try:
             bring_models(task, link, life)
             able.append(task)
         except ModelError as error:
             log.warning("No %s on this box: %s", task, error)
+            beats.unable(task, str(error))
     if welcome["tasks"] and not able:
         life.end("it has the models of no task")
+        beats.beat()
         raise Over(life.reason)
     return welcome, able
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from threading import Thread
 
 from workers.box.life import Life
 from workers.box.link import Cut, Link, Refused
-from workers.box.serve import Busy
+from workers.box.serve import Serving
 
 log = logging.getLogger("mediaflow.box")
 
@@ -44,25 +44,48 @@ class Said(logging.Handler):
 class Beats:
     """A thread that beats; what one beat could not say, the next says."""
 
-    def __init__(self, link: Link, life: Life, busy: Mapping[str, Busy], said: Said) -> None:
-        self._link, self._life, self._busy, self._said = link, life, busy, said
+    def __init__(self, link: Link, life: Life, said: Said) -> None:
+        self._link, self._life, self._said = link, life, said
+        self._serving: Sequence[Serving] | None = None  # not before it has its models
+        self._unable: dict[str, str] = {}
         self._thread = Thread(target=self._run, name="beats", daemon=True)
 
     def start(self) -> None:
         """Begin."""
         self._thread.start()
 
+    def unable(self, task: str, why: str) -> None:
+        """The models of a task could not be had: say so."""
+        self._unable[task] = why[:MOST_LETTERS]
+
+    def ready(self, serving: Sequence[Serving]) -> None:
+        """The models are there: from now on say how busy each task was, and whether its models work."""
+        self._serving = serving
+
     def _run(self) -> None:
         pause = BEAT_SECONDS
         while self._life.wait(pause):
-            pause = BEAT_SECONDS
-            taken = {task: busy.take() for task, busy in self._busy.items()}
-            try:
-                self._link.beat(
-                    {task: done for task, done in taken.items() if done["items"]}, self._said.take()
-                )
-            except (Cut, Refused) as error:
-                log.warning("No beat: %s", error)
-                pause = AGAIN_SECONDS  # a box that is not heard of for half a minute is given up
-                for task, done in taken.items():
-                    self._busy[task].add(int(done["items"]), done["seconds"])
+            # A box that is not heard of for half a minute is given up.
+            pause = BEAT_SECONDS if self.beat() else AGAIN_SECONDS
+
+    def beat(self) -> bool:
+        """Say it now, once; whether it arrived."""
+        serving = self._serving
+        taken = [(each, each.busy.take()) for each in serving or ()]
+        unable = self._unable | {
+            each.task: each.unable[:MOST_LETTERS] for each in serving or () if each.unable
+        }
+        said = {
+            "ready": serving is not None,
+            "unable": unable,
+            "busy": {each.task: done for each, done in taken if done["items"]},
+            "log": self._said.take(),
+        }
+        try:
+            self._link.beat(said)
+        except (Cut, Refused) as error:
+            log.warning("No beat: %s", error)
+            for each, done in taken:
+                each.busy.add(int(done["items"]), done["seconds"])
+            return False
+        return True

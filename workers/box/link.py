@@ -35,7 +35,7 @@ class Cut(UnreachableError):
 
 
 class AnswerLost(Cut):
-    """The request may have arrived; its answer did not."""
+    """The request may have been carried out; its answer did not come."""
 
 
 class Refused(MediaflowError):
@@ -103,14 +103,21 @@ class Link:
             self._patiently("/box/results", {"results": results})
             delivered()
 
-    def beat(self, busy: Mapping[str, Any], said: str) -> None:
-        """Say how busy the box was and what its log holds; one try. Raises Cut and Refused."""
-        self._post("/box/beat", {"busy": dict(busy), "log": said}, BEAT_SECONDS)
+    def beat(self, said: Mapping[str, Any]) -> None:
+        """Say that the box lives, and what it did; one try. Raises Cut and Refused."""
+        self._post("/box/beat", dict(said), BEAT_SECONDS)
 
     @contextmanager
-    def stream(self, path: str) -> Iterator[httpx2.Response]:
-        """An answer that is read piece by piece; one try. Raises Cut and Refused."""
-        with _translated(), self._client.stream("GET", path, extensions=_named()) as response:
+    def stream(self, path: str, begin: int = 0) -> Iterator[httpx2.Response]:
+        """An answer that is read piece by piece, from a byte on if the gateway can; one try.
+
+        Raises Cut and Refused.
+        """
+        headers = {"Range": f"bytes={begin}-"} if begin else {}
+        with (
+            _translated(),
+            self._client.stream("GET", path, headers=headers, extensions=_named()) as response,
+        ):
             _check(response)
             yield response
 
@@ -157,9 +164,11 @@ def _named() -> dict[str, Any]:
 def _check(response: httpx2.Response) -> None:
     """Raises Cut for what may soon be otherwise (a lease renewed late, a server in trouble), or Refused."""
     status = response.status_code
-    if status in (401, 408, 425, 429) or status >= 500:
+    if status >= 500:
+        raise AnswerLost(f"HTTP {status}")  # it may have failed when half was done
+    if status in (401, 408, 425, 429):
         raise Cut("the credential is not good (now)" if status == 401 else f"HTTP {status}")
-    if status != 200:
+    if status not in (200, 206):
         raise Refused(status)
 
 

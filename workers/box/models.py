@@ -36,7 +36,7 @@ def _from_gateway(name: str, file: ModelFile, link: Link, life: Life) -> None:
     pause = FIRST_PAUSE
     while not life.over():
         try:
-            _download(path, came, file.size, link)
+            _download(path, came, file.size, link, life)
         except Cut as error:
             log.warning("%s of %s: %s", file.name, name, error)
             life.wait(pause * random.uniform(0.5, 1.5))
@@ -54,11 +54,19 @@ def model_path(name: str, file: str) -> str:
     return f"/models/{urllib.parse.quote(name)}/{urllib.parse.quote(file)}"
 
 
-def _download(path: str, target: Path, size: int, link: Link) -> None:
+def _download(path: str, target: Path, size: int, link: Link, life: Life) -> None:
+    """Fetch a file, from where it was cut the last time. Raises Cut, Refused and Over."""
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("wb") as out, link.stream(path) as response:
-            for piece in response.iter_bytes(1 << 18):
-                out.write(piece)
-                if out.tell() > size:
-                    break  # its SHA-256 will not be right
+        with target.open("ab") as out:
+            if (have := out.tell()) >= size:
+                return
+            with link.stream(path, have) as response:
+                if not response.headers.get("content-range", "").startswith(f"bytes {have}-"):
+                    out.truncate(0)  # the gateway begins anew
+                for piece in response.iter_bytes(1 << 18):
+                    out.write(piece)
+                    if out.tell() > size:
+                        break  # its SHA-256 will not be right
+                    if life.over():
+                        raise Over(life.reason)

@@ -47,7 +47,7 @@ class Renditions:
         self._unpacking = Lock()
         self._holders: Counter[str] = Counter()
         self._there: dict[tuple[str, str], bool] = {}  # asset and what of it: False while it is fetched
-        self._bytes: Counter[str] = Counter()
+        self._bytes: dict[tuple[str, str], int] = {}  # of those: reserved before they are unpacked
         self.most_bytes = int(free_bytes(home()) * SHARE)
 
     def hold(self, asset: str, needs: str, path: str) -> None:
@@ -65,19 +65,17 @@ class Renditions:
             if self._there.get(key):
                 return
             self._there[key] = False
-            while sum(self._bytes.values()) > self.most_bytes and len(self._bytes) > 1:
-                self._pause(0.5)
         try:
-            size = self._fetch(asset, path)
+            self._fetch(key, path)
         except BaseException:
             with self._change:
                 del self._there[key]
+                self._bytes.pop(key, None)
                 self._change.notify_all()
             self.release(asset)
             raise
         with self._change:
             self._there[key] = True
-            self._bytes[asset] += size
             self._change.notify_all()
 
     def release(self, asset: str) -> None:
@@ -87,9 +85,9 @@ class Renditions:
             if self._holders[asset] > 0:
                 return
             del self._holders[asset]
-            self._bytes.pop(asset, None)
             for key in [key for key in self._there if key[0] == asset]:
                 del self._there[key]
+                self._bytes.pop(key, None)
             # Within the lock: nobody may begin to fetch it anew meanwhile.
             shutil.rmtree(rendition_folder(asset), ignore_errors=True)
             self._change.notify_all()
@@ -99,16 +97,35 @@ class Renditions:
         if self._life.over():
             raise Over(self._life.reason)
 
-    def _fetch(self, asset: str, path: str) -> int:
-        """Fetch and unpack, again after a cut; the bytes. Raises Unfetched and Over."""
+    def _has_room(self, key: tuple[str, str], size: int) -> bool:
+        """Whether so much more may lie here; where no other asset does, it is tried in any case."""
+        held = sum(self._bytes.values()) - self._bytes.get(key, 0)
+        return held + size <= self.most_bytes or all(other[0] == key[0] for other in self._bytes)
+
+    def _reserve(self, key: tuple[str, str], size: int, *, wait: bool) -> bool:
+        """Take room for what is to be unpacked; whether it is had."""
+        with self._change:
+            while not self._has_room(key, size):
+                if not wait:
+                    return False
+                self._pause(0.5)
+            self._bytes[key] = size
+            return True
+
+    def _fetch(self, key: tuple[str, str], path: str) -> None:
+        """Fetch and unpack when there is room, again after a cut. Raises Unfetched and Over."""
         pause = FIRST_PAUSE
         while not self._life.over():
             try:
                 with self._link.stream(path) as response:
-                    stream = _Stream(response.iter_bytes(_CHUNK))
-                    size = unpack(stream, rendition_folder(asset), self._unpacking)
-                    stream.finish()
-                    return size
+                    size = int(response.headers.get("content-length", "0"))
+                    if self._reserve(key, size, wait=False):
+                        stream = _Stream(response.iter_bytes(_CHUNK))
+                        unpack(stream, rendition_folder(key[0]), self._unpacking)
+                        stream.finish()
+                        return
+                # Without the answer: it may take long until others are done, and it is asked for again then.
+                self._reserve(key, size, wait=True)
             except (Cut, tarfile.TarError) as error:  # cut short
                 log.warning("a rendition: %s", error)
                 self._life.wait(pause * random.uniform(0.5, 1.5))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import random
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 from threading import Condition, Lock, Thread
 from typing import Any
@@ -30,9 +31,14 @@ AHEAD_SECONDS = 6.0
 MOST_AHEAD = 1000
 # Items handed to the child at once, in groups of those that go through the model together.
 GROUPS = 4
+# ... but no more than weighs so much: on a GPU a minute or two of work, so that results come now and then.
+MOST_WEIGHT = 400.0
 # A group is waited for so long before a smaller one is begun.
 GATHER_SECONDS = 0.3
 AGAIN_SECONDS = 30.0
+# Models are loaded so often, with a pause that grows and differs by chance: memory that all children need
+# while they load is there again when some of them have.
+LOADS, LOAD_PAUSE_SECONDS = 3, 3.0
 
 
 @dataclass(slots=True)
@@ -59,11 +65,12 @@ class Busy:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An item in hand; `asset` is what it holds of the renditions, empty for texts."""
+    """An item in hand; `asset` is what it holds of the renditions, empty for texts. See jobs/weight.py."""
 
     id: str
     item: dict[str, Any]
     asset: str
+    weight: float
 
 
 class Serving:
@@ -91,7 +98,8 @@ class Serving:
         self._change = Condition()
         self._ready: SimpleQueue[Entry] = SimpleQueue()
         self._rate = 0.0
-        self._unable = ""  # why the models cannot be loaded: then the task's items are for others
+        # Why the models cannot be loaded: then the task's items are for others.
+        self.unable = ""
         self._watch = Watch(
             task, Limits(entry.seconds, entry.memory_mb), entry.threads, lambda: None, life.over
         )
@@ -104,11 +112,6 @@ class Serving:
         """Begin."""
         for thread in self._threads:
             thread.start()
-
-    @property
-    def able(self) -> bool:
-        """Whether its models could be loaded, as far as is known."""
-        return not self._unable
 
     def join(self) -> None:
         """Wait until its child has ended, once the box is over."""
@@ -130,7 +133,7 @@ class Serving:
     def _take(self) -> None:
         while not self._life.over():
             room = self._ahead() - len(self._in_hand)
-            if self._life.draining or self._unable or room < max(1, self._least_ahead // 4):
+            if self._life.draining or self.unable or room < max(1, self._least_ahead // 4):
                 with self._change:
                     self._change.wait(0.25)
                 continue
@@ -150,7 +153,7 @@ class Serving:
 
     def _bring(self, taken: dict[str, Any]) -> None:
         item, link = taken["item"], taken.get("link")
-        entry = Entry(taken["id"], item, item["asset"] if link else "")
+        entry = Entry(taken["id"], item, item["asset"] if link else "", float(taken["weight"]))
         try:
             if link:
                 self._renditions.hold(entry.asset, self._needs, link)
@@ -159,7 +162,7 @@ class Serving:
         except Exception as error:  # whatever it is, the item must not be forgotten
             if not isinstance(error, Unfetched):
                 log.exception("A rendition could not be fetched")
-            self._answer(Entry(entry.id, item, ""), {"reason": str(error) or type(error).__name__})
+            self._answer(replace(entry, asset=""), {"reason": str(error) or type(error).__name__})
             return
         self._ready.put(entry)
 
@@ -172,7 +175,7 @@ class Serving:
 
     def _work(self) -> None:
         while not self._life.over():
-            entries = self._gather()
+            entries = gather(self._ready, self._together)
             if not entries:
                 continue
             started, done = time.monotonic(), 0
@@ -180,7 +183,7 @@ class Serving:
                 done = self._through(entries)
             except ModelError as error:
                 log.warning("No %s on this box: %s", self.task, error)
-                self._unable = str(error)
+                self.unable = str(error)
             except StorageError as error:
                 log.warning("%s: %s", self.task, error)
                 self._life.wait(AGAIN_SECONDS)
@@ -189,39 +192,35 @@ class Serving:
             if done:
                 self._rate = done / seconds if not self._rate else 0.7 * self._rate + 0.3 * done / seconds
 
-    def _gather(self) -> list[Entry]:
-        """The next items: a few groups where so many are ready, else what comes in a moment."""
-        entries: list[Entry] = []
-        until = time.monotonic() + 0.5
-        while len(entries) < self._together * GROUPS:
-            try:
-                left = until - time.monotonic() if len(entries) < self._together else 0.0
-                entries.append(self._ready.get(timeout=left) if left > 0 else self._ready.get_nowait())
-            except Empty:
-                break
-            if len(entries) == 1:
-                until = time.monotonic() + GATHER_SECONDS
-        return entries
-
     def _through(self, entries: list[Entry]) -> int:
         """Have the child work on them; how many it answered. The others are for somebody else to do."""
-        done: set[int] = set()
-        why = self._unable or "the box stopped before it was done"
+        left = list(entries)
+        why = self.unable or "the box stopped before it was done"
         try:
-            if self._unable:
-                return 0
-            with contextlib.closing(self._watch.work([entry.item for entry in entries])) as results:
-                for index, result in results:
-                    done.add(index)
-                    self._answer(entries[index], result)
+            for load in range(0 if self.unable else LOADS):
+                try:
+                    self._once(left)
+                    break
+                except ModelError as error:
+                    if load + 1 == LOADS:
+                        raise
+                    log.warning("The models of %s are loaded once more: %s", self.task, error)
+                    self._life.wait(LOAD_PAUSE_SECONDS * 2**load * random.uniform(0.5, 1.5))
         except MediaflowError as error:
             why = str(error)
             raise
         finally:
-            for index, entry in enumerate(entries):
-                if index not in done:
-                    self._answer(entry, {"reason": why})
-        return len(done)
+            for entry in left:
+                self._answer(entry, {"reason": why})
+        return len(entries) - len(left)
+
+    def _once(self, left: list[Entry]) -> None:
+        """Have the child work on what is `left`, which is taken out as it is answered."""
+        entries = list(left)
+        with contextlib.closing(self._watch.work([entry.item for entry in entries])) as results:
+            for index, result in results:
+                left.remove(entries[index])
+                self._answer(entries[index], result)
 
     def _answer(self, entry: Entry, result: dict[str, Any]) -> None:
         if entry.asset:
@@ -229,3 +228,21 @@ class Serving:
         names = ("reason",) if "reason" in result else ("data", "vectors", "seconds")
         answer = {"id": entry.id} | {name: result[name] for name in names if name in result}
         self._answers.put(answer, lambda: self._let_go(entry.id))
+
+
+def gather(ready: SimpleQueue[Entry], together: int) -> list[Entry]:
+    """The next items for a child that takes so many `together`.
+
+    A few groups where so many are ready, else what comes in a moment; no more when it is too heavy.
+    """
+    entries: list[Entry] = []
+    until = time.monotonic() + 0.5
+    while len(entries) < together * GROUPS and sum(entry.weight for entry in entries) < MOST_WEIGHT:
+        try:
+            left = until - time.monotonic() if len(entries) < together else 0.0
+            entries.append(ready.get(timeout=left) if left > 0 else ready.get_nowait())
+        except Empty:
+            break
+        if len(entries) == 1:
+            until = time.monotonic() + GATHER_SECONDS
+    return entries

@@ -60,8 +60,10 @@ class Busy(Form):
 
 
 class Beat(Form):
-    """It lives."""
+    """It lives. `ready`: it has its models; `unable`: the tasks that it cannot do, and why."""
 
+    ready: bool = False
+    unable: Annotated[dict[Name, Text], Field(max_length=50, default_factory=dict)]
     busy: Annotated[dict[Name, Busy], Field(max_length=50, default_factory=dict)]
     log: Annotated[str, Field(max_length=MOST_OF_REQUEST)] = ""
 

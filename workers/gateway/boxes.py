@@ -14,7 +14,7 @@ from typing import Any
 from mediaflow.fleet import ledger
 from mediaflow.fleet.ledger import Box
 from mediaflow.settings import home
-from workers.gateway.answers import Hello, plain, shown
+from workers.gateway.answers import Beat, Hello, plain, shown
 from workers.gateway.desk import Desk
 
 log = logging.getLogger("mediaflow.gateway")
@@ -82,6 +82,22 @@ class Boxes:
         with self._lock:
             if desk := self._desks.get(box.label):
                 desk.begin_anew()
+
+    def beat(self, box: Box, said: Beat) -> None:
+        """A box lives: since when it has its models, what it cannot do, and what it says of itself."""
+        columns: dict[str, Any] = {}
+        if said.ready and box.ready is None:
+            columns["ready"] = time.time()
+        if said.unable and not box.trouble:
+            # It is counted on for every task: one that does only some of them would be waited for in vain.
+            columns["trouble"] = shown(
+                "; ".join(f"cannot do {task}: {why}" for task, why in said.unable.items())
+            )
+        if columns:
+            with self._lock:
+                ledger.update(self._db, box.label, **columns)
+        if said.log:
+            self.add_to_log(box.label, said.log)
 
     def counts(self, box: str, what: str, most: int = MOST_FETCHES) -> bool:
         """Count that a box did something; False when it did so too often."""
@@ -162,14 +178,15 @@ class Boxes:
         items = sum(each.items for each in spent.values())
         worked = now if items else None
         self._db.execute(
-            "UPDATE boxes SET in_hand = ?, done = done + ?, worked = COALESCE(?, worked) WHERE label = ?",
-            (desk.counts()[1], items, worked, label),
+            "UPDATE boxes SET in_hand = ?, heaviest = ?, done = done + ?, worked = COALESCE(?, worked)"
+            " WHERE label = ?",
+            (desk.counts()[1], desk.heaviest(), items, worked, label),
         )
         if (box := ledger.box(self._db, label)) is None:
             return
         for task, each in spent.items():
             if each.seconds > 0:
-                ledger.measured(self._db, box.gpu, task, each.items, each.seconds, now)
+                ledger.measured_of_box(self._db, box, task, each.items, each.weight, each.seconds, now)
 
 
 def log_of(box: str) -> Path:

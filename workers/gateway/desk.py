@@ -38,6 +38,7 @@ class Piece:
     parts: int = 0
     given: float | None = None
     fetched: int = 0
+    weight: float = 1.0
 
 
 class Batch:
@@ -75,9 +76,10 @@ class Batch:
 
 @dataclass(slots=True)
 class Spent:
-    """What a box did of a task since this was last asked: items, and the seconds of the box they took."""
+    """What a box did of a task since this was last asked: items, their weight, and the seconds they took."""
 
     items: int = 0
+    weight: float = 0.0
     seconds: float = 0.0
 
 
@@ -208,7 +210,9 @@ class Desk:
             if piece in self._waiting.get(piece.task, ()):
                 self._waiting[piece.task].remove(piece)
             if "home" not in result:
-                self._spent.setdefault(piece.task, Spent()).items += 1
+                spent = self._spent.setdefault(piece.task, Spent())
+                spent.items += 1
+                spent.weight += piece.weight
             piece.batch.lose(1, (piece.index, result))
             return True
 
@@ -247,16 +251,25 @@ class Desk:
         with self._lock:
             return sum(map(len, self._waiting.values())), len(self._in_hand)
 
+    def heaviest(self) -> float:
+        """The weight of the heaviest item in the box's hands; 0 where there is none."""
+        with self._lock:
+            return max((piece.weight for piece in self._in_hand.values()), default=0.0)
+
     def allowance(self) -> int:
         """How many bytes the answers may have that are on their way."""
         with self._lock:
             return sum(piece.allowance for piece in (*self._in_hand.values(), *self._in_doubt.values()))
 
     def spent(self) -> dict[str, Spent]:
-        """What the box did since this was last asked, by task: the time with several at hand is shared."""
+        """What the box did since this was last asked, by task: the time with several at hand is shared.
+
+        The time of a long item is counted when it is done: until then it says nothing of how fast that went.
+        """
         with self._lock:
             self._count_time()
-            spent, self._spent = self._spent, {}
+            spent = {task: each for task, each in self._spent.items() if each.items}
+            self._spent = {task: each for task, each in self._spent.items() if not each.items}
             for task, each in spent.items():
                 if each.items and each.seconds:
                     before = self.rates.get(task, each.items / each.seconds)

@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from jobs.weight import weight_of
 from mediaflow.catalog.database import connect as open_catalog
 from mediaflow.errors import MediaflowError
 from mediaflow.fleet.leaving import may_leave
@@ -114,6 +115,7 @@ async def take(gateway: Gateway, request: Request, box: Box) -> Response:
         {
             "id": piece.id,
             "model": piece.model,
+            "weight": piece.weight,
             "item": {key: value for key, value in piece.item.items() if value is not None},
             "link": _link(gateway, piece, box),
         }
@@ -142,6 +144,7 @@ def _give(desk: Desk, pieces: list[Piece]) -> list[Piece]:
             if rendition is None and not of_text:
                 desk.refuse(piece, "its rendition is not there any more")
                 continue
+            piece.weight = weight_of(piece.item, piece.task, rendition)
             parts = len(rendition.pictures if rendition else piece.item["texts"])
             if desk.give(piece, answers.allowance(piece.item, rendition), parts):
                 given.append(piece)
@@ -182,6 +185,5 @@ def _accept(desk: Desk | None, body: bytes, box: str) -> int | None:
 async def beat(gateway: Gateway, request: Request, box: Box) -> Response:
     """A sign of life, and what the box has to say."""
     said = read_form(Beat, await read_body(request, answers.MOST_OF_REQUEST))
-    if said.log:
-        await run_in_threadpool(gateway.boxes.add_to_log, box.label, said.log)
+    await run_in_threadpool(gateway.boxes.beat, box, said)
     return gateway.answered(box)

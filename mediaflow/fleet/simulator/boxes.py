@@ -50,7 +50,7 @@ class Boxes:
             return
         if box.contract not in (None, rented.contract):
             return  # the second box of an order carried out twice
-        said: dict[str, Any] = {"seen": now} | ({} if box.hello else {"hello": now})
+        said: dict[str, Any] = {"seen": now} | ({} if box.hello else {"hello": now, "ready": now})
         if box.state in ("intended", "loading"):
             said["state"] = "working"
         ready = rented.machine.warming
@@ -72,7 +72,8 @@ class Boxes:
         gigabytes = done.gigabytes
         self._account.transfer(now, rented.contract, gigabytes)
         for task, used in done.seconds.items():
-            ledger.measured(self._db, rented.machine.model.name, task, done.items[task], used, now)
+            weight = sum(units for (_, each), units in done.units.items() if each == task)
+            ledger.measured_of_box(self._db, box, task, done.items[task], weight, used, now)
         if rented.fate.wrong:
             lies = self._lies.setdefault(rented.contract, {})
             for key, units in done.units.items():
