@@ -130,5 +130,6 @@ signal.setitimer(signal.ITIMER_REAL, 0.0001, 0.0001)
 for _ in range(2000):
     stop.wait(0.0005)
     stop.is_told = False
+signal.setitimer(signal.ITIMER_REAL, 0)
 """
     subprocess.run([sys.executable, "-c", program], timeout=60, check=True, cwd=ROOT)
