@@ -126,9 +126,9 @@ def test_a_process_that_waits_hears_a_signal_whenever_it_comes() -> None:
 import signal
 from mediaflow.lifeline import Stop
 stop = Stop(signal.SIGALRM)
-signal.setitimer(signal.ITIMER_REAL, 0.0001, 0.0001)
-for _ in range(2000):
-    stop.wait(0.0005)
+signal.setitimer(signal.ITIMER_REAL, 0.00002, 0.00002)
+for _ in range(20_000):
+    stop.wait(0.00005)
     stop.is_told = False
 signal.setitimer(signal.ITIMER_REAL, 0)
 """
