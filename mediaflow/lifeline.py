@@ -1,4 +1,4 @@
-"""A lifeline to the parent: a process that is of no use without it ends when it ends, also by kill -9."""
+"""How a process comes to its end: told by a signal, or with its parent, also by kill -9."""
 
 from __future__ import annotations
 
@@ -6,9 +6,35 @@ import ctypes
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+_LOOK_SECONDS = 0.1
+
+
+class Stop:
+    """Whether this process was told to stop by one of these signals.
+
+    No Event: a handler that sets one waits for ever where it interrupts the thread that holds its lock.
+    """
+
+    def __init__(self, *numbers: signal.Signals) -> None:
+        self.is_told = False
+        for number in numbers:
+            signal.signal(number, self._tell)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until it is told, so many seconds at most; whether it is."""
+        deadline = time.monotonic() + seconds
+        while not self.is_told and (left := deadline - time.monotonic()) > 0:
+            time.sleep(min(left, _LOOK_SECONDS))
+        return self.is_told
+
+    def _tell(self, *_: object) -> None:
+        self.is_told = True
 
 
 def end_with_parent(number: signal.Signals, parent: int | None = None) -> None:

@@ -118,3 +118,18 @@ def test_the_procfile_runs_under_honcho_and_stops_in_order(home: Path) -> None:
     assert "Traceback" not in said
     assert "SIGKILL" not in said
     assert not Installation(home).pids()
+
+
+def test_a_process_that_waits_hears_a_signal_whenever_it_comes() -> None:
+    """In a process of its own: what does not hear one waits for ever."""
+    program = """
+import signal
+from mediaflow.lifeline import Stop
+stop = Stop(signal.SIGALRM)
+signal.setitimer(signal.ITIMER_REAL, 0.00002, 0.00002)
+for _ in range(20_000):
+    stop.wait(0.00005)
+    stop.is_told = False
+signal.setitimer(signal.ITIMER_REAL, 0)
+"""
+    subprocess.run([sys.executable, "-c", program], timeout=60, check=True, cwd=ROOT)

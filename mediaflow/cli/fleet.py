@@ -6,7 +6,6 @@ import math
 import signal
 import time
 from contextlib import closing
-from threading import Event
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +13,7 @@ import typer
 from mediaflow.cli.arguments import Json
 from mediaflow.cli.fleet_simulate import simulate
 from mediaflow.cli.output import note, print_json
+from mediaflow.lifeline import Stop
 from mediaflow.names import readable
 
 fleet_app = typer.Typer(help="GPU boxes: what is rented, why, and what it costs.", no_args_is_help=True)
@@ -188,12 +188,9 @@ def _state() -> dict[str, Any]:
         return fleet_state(db, _settings())
 
 
-def _until_told() -> Event:
-    """Set by SIGTERM or Ctrl-C. Told again, it still ends the boxes first."""
-    stop = Event()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: stop.set())
-    return stop
+def _until_told() -> Stop:
+    """Told by SIGTERM or Ctrl-C. Told again, it still ends the boxes first."""
+    return Stop(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def _log_kept_here(label: str) -> str:

@@ -7,21 +7,18 @@ from __future__ import annotations
 
 import signal
 import sys
-from threading import Event
 
 from mediaflow.errors import MediaflowError
 from mediaflow.fleet.run import run
 from mediaflow.fleet.settings import load_fleet
-from mediaflow.lifeline import end_with_parent
+from mediaflow.lifeline import Stop, end_with_parent
 from mediaflow.privacy import keep_private
 
 
 def main() -> int:
     """Be the controller; returns the exit status."""
     keep_private()
-    stop = Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = Stop(signal.SIGTERM, signal.SIGINT)
     if len(sys.argv) > 1:
         end_with_parent(signal.SIGTERM, int(sys.argv[1]))
     try:

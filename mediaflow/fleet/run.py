@@ -6,7 +6,6 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
-from threading import Event
 
 from mediaflow.catalog.database import connect as open_catalog
 from mediaflow.errors import ConfigError, MediaflowError, StorageError, UsageError
@@ -15,11 +14,12 @@ from mediaflow.fleet.account import Account
 from mediaflow.fleet.backlog import Backlog, read_backlog
 from mediaflow.fleet.birth import births
 from mediaflow.fleet.controller import Controller, Environment
-from mediaflow.fleet.ending import End, destroy_known, look, spare_ledger
+from mediaflow.fleet.end import End, destroy_known, look, spare_ledger
 from mediaflow.fleet.ledger import Box
 from mediaflow.fleet.market import Market
 from mediaflow.fleet.measuring import measure_here
 from mediaflow.fleet.settings import FleetSettings
+from mediaflow.lifeline import Stop
 from mediaflow.ops.lock import Lock, holder
 
 LOCK = "fleet"
@@ -58,10 +58,10 @@ class Running:
         self._said = ""
         self._measured = float("-inf")
 
-    def run(self, stop: Event) -> None:
+    def run(self, stop: Stop) -> None:
         """Tick until told to stop; one that must not order, until no box is left."""
         ticked, hold = float("-inf"), None
-        while not stop.is_set():
+        while not stop.is_told:
             now = time.monotonic()
             held = self._hold()
             if now - ticked >= self._pause() or held != hold:
@@ -145,7 +145,7 @@ class Running:
         return self._backlog
 
 
-def run(fleet: FleetSettings, say: Say, stop: Event) -> End:
+def run(fleet: FleetSettings, say: Say, stop: Stop) -> End:
     """Be the controller until told to stop; what is left then.
 
     Raises UsageError where there is another one, ConfigError where something is missing.
@@ -164,7 +164,7 @@ def run(fleet: FleetSettings, say: Say, stop: Event) -> End:
         return end
 
 
-def drain(fleet: FleetSettings, say: Say, stop: Event) -> bool:
+def drain(fleet: FleetSettings, say: Say, stop: Stop) -> bool:
     """Have boxes finish what they have in hand and end, and rent none; whether a controller does it.
 
     Raises ConfigError where there is no controller, and no key to do its work.

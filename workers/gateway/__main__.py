@@ -11,14 +11,13 @@ import signal
 import sqlite3
 import sys
 import time
-from threading import Event
 
 from redis import Redis
 from redis.exceptions import RedisError
 
 from mediaflow.errors import MediaflowError
 from mediaflow.fleet.settings import load_fleet
-from mediaflow.lifeline import end_with_parent
+from mediaflow.lifeline import Stop, end_with_parent
 from mediaflow.privacy import keep_private
 from mediaflow.queues.connection import connect
 from mediaflow.service.certificate import gateway_certificate
@@ -109,10 +108,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     for name in ("rq.worker", "uvicorn.error"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    stop = Event()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = Stop(signal.SIGTERM, signal.SIGINT)
     try:
         settings = load_fleet().gateway
         connection = connect(QUEUE_SECONDS)
@@ -132,7 +128,7 @@ def main() -> int:
     gateway.ending = True
     keeper.stop()
     server.stop()
-    return 0 if stop.is_set() else 1
+    return 0 if stop.is_told else 1
 
 
 if __name__ == "__main__":
