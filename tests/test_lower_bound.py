@@ -124,6 +124,18 @@ def test_more_work_or_less_time_never_costs_less() -> None:
     assert 0 < bound(late, 1) < much
 
 
+@pytest.mark.parametrize("seed", range(1, 5))
+def test_the_order_of_the_machines_does_not_matter(seed: int) -> None:
+    prices = Prices(seed, MONTH_START)
+    hour = MONTH_START + seed * HOUR + 1800
+    runs = promised([Arrival(hour, "burst", {"photo": 72_000, "scan": 18_000, "video": 4_000})])
+    bounds = []
+    for _ in prices.machines:
+        bounds.append(lower_bound(runs, prices, FLEET))
+        prices.machines.append(prices.machines.pop(0))
+    assert max(bounds) == pytest.approx(min(bounds))
+
+
 def test_two_clusters_far_apart_start_twice() -> None:
     once = bound(promised([photos(20_000)]), 1)
     twice = bound(promised([photos(20_000), photos(20_000, 200)]), 1)

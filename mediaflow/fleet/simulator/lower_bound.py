@@ -96,7 +96,10 @@ class _Market:
                     units[place] = min(
                         units[place], price / machine.rates[task] + UNIT_GB[task] * machine.traffic_in
                     )
-            waits = min(row[hour] / HOUR * self._waits(need, each, hour) for row, each in self._rows)
+            offered = [(row[hour] / HOUR, each) for row, each in self._rows if row[hour] < float("inf")]
+            waits = min(
+                (price * self._waits(need, each, hour) for price, each in offered), default=float("inf")
+            )
             several = min(several, waits + 2 * start + _fill(need, units))
         return Least(min(one, several), _fill(need, units))
 
