@@ -9,11 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mediaflow.fleet.settings import CapSettings, load_fleet
+from mediaflow.fleet.simulator.account import Account, Request
 from mediaflow.fleet.simulator.arrivals import DAY, HOUR, MONTH_START, Arrival, month
-from mediaflow.fleet.simulator.faults import FAULTS
+from mediaflow.fleet.simulator.faults import FAULTS, Faults
 from mediaflow.fleet.simulator.month import Month, simulate
 from mediaflow.fleet.simulator.prices import Prices
+from mediaflow.fleet.simulator.rented import Rented
 from mediaflow.fleet.simulator.report import cap_violations
+from mediaflow.fleet.spending import START_GB
 from tests.installation import answer
 
 FLEET = load_fleet().model_copy(update={"enabled": True})
@@ -83,6 +86,24 @@ def test_a_cap_holds_also_where_the_work_then_is_late() -> None:
     # What would have broken it is seen: with a lower cap the same month has.
     lower = fleet.model_copy(update={"caps": CapSettings(per_day=0.01, boxes=1)})
     assert cap_violations(month.account, lower) > 0
+
+
+def test_what_a_start_brings_in_is_paid_once_and_when_the_box_runs() -> None:
+    account = Account(Prices(1, MONTH_START), Faults(1))
+    ask = next(ask for ask in account.search(MONTH_START) if ask.machine.traffic_in)
+    box = account.order(MONTH_START, Request(ask.id, "", "image", 20, {}))
+    account.advance(box.runs_at - 1)
+    assert not traffic(box)
+    account.advance(box.runs_at + 1)
+    account.stop(box.runs_at + 1, box.contract)
+    account.restart(box.runs_at + 2, box.contract)
+    account.advance(box.runs_at + HOUR)
+    assert box.running
+    assert traffic(box) == START_GB * ask.machine.traffic_in
+
+
+def traffic(box: Rented) -> float:
+    return sum(dollars for (_, kind), dollars in box.dollars.items() if kind == "bwd")
 
 
 def test_a_box_that_nobody_ends_is_a_leak() -> None:

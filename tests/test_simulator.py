@@ -15,6 +15,7 @@ import httpx2
 import pytest
 
 from mediaflow.fleet.simulator.faults import FAULTS
+from mediaflow.fleet.spending import START_GB
 from tests.installation import until
 from tests.vast import Vast, vast_market
 
@@ -167,6 +168,14 @@ def cost(sdk: Any, contract: int) -> dict[str, float]:
         item for row in found["results"] if row["source"] == f"instance-{contract}" for item in row["items"]
     ]
     return {item["type"]: item["amount"] for item in items}
+
+
+def test_what_a_start_brings_in_is_charged(sdk: Any) -> None:
+    found = patiently(sdk.search_offers, "verified=any", limit=100)
+    row = next(row for row in found if row["inet_down_cost"])
+    contract = patiently(sdk.create_instance, row["id"], image=IMAGE, disk=20)["new_contract"]
+    runs(sdk, contract)
+    assert cost(sdk, contract)["bwd"] == pytest.approx(START_GB * row["inet_down_cost"])
 
 
 def test_money_spent_is_gone_from_the_account(sdk: Any) -> None:
