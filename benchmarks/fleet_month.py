@@ -46,6 +46,7 @@ def row(policy: str, months: Sequence[Report]) -> tuple[str, ...]:
     """A policy's line of the table."""
     ratios = [each.ratio for each in months if each.ratio is not None]
     runs = sum(each.runs for each in months)
+    waits = [each.wait_p95_s for each in months if each.wait_p95_s is not None]
     return (
         policy,
         f"{mean(each.spend for each in months):.2f}",
@@ -53,7 +54,7 @@ def row(policy: str, months: Sequence[Report]) -> tuple[str, ...]:
         f"{min(ratios):.2f}",
         f"{max(ratios):.2f}",
         f"{sum(each.within_deadline * each.runs for each in months) / runs:.3f}",
-        f"{mean(each.wait_p95_s for each in months) / HOUR:.1f}",
+        f"{mean(waits) / HOUR:.1f}" if len(waits) == len(months) else "never",
         f"{sum(each.leaked_box_hours for each in months):.2f}",
         str(sum(each.cap_violations for each in months)),
     )

@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mediaflow.fleet.settings import CapSettings, load_fleet
+from mediaflow.cli.fleet_simulate import shown
+from mediaflow.fleet.policies import POLICIES
+from mediaflow.fleet.resumption import next_time
+from mediaflow.fleet.settings import CapSettings, FallbackSettings, OfferSettings, load_fleet
 from mediaflow.fleet.simulator.account import Account, Request
 from mediaflow.fleet.simulator.arrivals import DAY, HOUR, MONTH_START, Arrival, month
 from mediaflow.fleet.simulator.faults import FAULTS, Faults
@@ -16,6 +19,7 @@ from mediaflow.fleet.simulator.month import Month, simulate
 from mediaflow.fleet.simulator.prices import Prices
 from mediaflow.fleet.simulator.rented import Rented
 from mediaflow.fleet.simulator.report import cap_violations
+from mediaflow.fleet.simulator.work import TASKS
 from mediaflow.fleet.spending import START_GB
 from tests.installation import answer
 
@@ -67,6 +71,39 @@ def test_with_each_fault_everything_is_done_and_nothing_leaks(fault: str) -> Non
     assert clean(month)
     assert month.report.within_deadline == 1
     assert not month.account.open
+
+
+@pytest.mark.parametrize(("tasks", "seconds"), [(TASKS, 0.97), (("ocr",), 0.75)])
+def test_this_machine_waits_for_boxes_with_what_may_leave_as_long_as_it_is_told(
+    tasks: tuple[str, ...], seconds: float
+) -> None:
+    waiting = FallbackSettings(work="wait", until="23:00")
+    nothing = OfferSettings(gpus=("none",))
+    changes = {"fallback": waiting, "offers": nothing, "libraries": {"default": tasks}}
+    photos = Arrival(MONTH_START + 8 * HOUR, "photos", {"photo": 5000})
+    month = simulate(1, 1, "deadline", FLEET.model_copy(update=changes), arrivals=[photos], usual=False)
+    (run,) = month.work.runs
+    assert run.finished is not None
+    # All else was done before, and these tasks were not begun.
+    worked = run.finished - next_time("23:00", photos.at)
+    assert 5000 * seconds <= worked <= 5000 * seconds + 60
+
+
+def test_a_run_that_is_never_done_has_waited_for_ever() -> None:
+    fleet = FLEET.model_copy(update={"offers": OfferSettings(gpus=("none",))})
+    arrivals = [Arrival(MONTH_START + hour * HOUR, "run", {"photo": 10**hour}) for hour in (1, 6)]
+    report = simulate(1, 1, "deadline", fleet, arrivals=arrivals, usual=False).report
+    assert report.unfinished == 1
+    assert report.json()["wait_p95_s"] is None
+    assert shown("wait_p95_s", report.wait_p95_s) == "never"
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_no_policy_pays_for_boxes_after_the_month_and_its_work(policy: str) -> None:
+    month = simulate(1, 2, policy, FLEET, arrivals=[burst()], usual=False)
+    over = max(MONTH_START + 2 * DAY, *(run.finished or 0 for run in month.work.runs))
+    assert month.account.boxes
+    assert all(box.ended and box.ended < over + 0.1 * HOUR for box in month.account.boxes.values())
 
 
 def test_interruptible_boxes_are_replaced_when_they_are_outbid() -> None:

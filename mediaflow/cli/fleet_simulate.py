@@ -101,7 +101,7 @@ def _month(days: int, policy: str, seed: int, fault: list[str] | None, json: boo
         print_json(report)
         return
     print_table(
-        ["", "value"], [[words, _shown(report[name])] for name, words in WORDS.items()], right=["value"]
+        ["", "value"], [[words, shown(name, report[name])] for name, words in WORDS.items()], right=["value"]
     )
 
 
@@ -127,5 +127,8 @@ class _Progress:
             sys.stderr.write("\r\x1b[K")
 
 
-def _shown(value: object) -> str:
+def shown(name: str, value: object) -> str:
+    """A value of a month's report, for people."""
+    if value is None:
+        return "never" if name == "wait_p95_s" else "-"
     return f"{value:,}" if isinstance(value, int | float) else str(value)
