@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from importlib import import_module
 from pathlib import Path
 from statistics import mean
 
@@ -106,6 +107,11 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=30)
     parser.add_argument("--figure", type=Path)
     options = parser.parse_args()
+    if options.figure:
+        try:
+            import_module("matplotlib")
+        except ImportError:  # said before the months are played, not after
+            parser.error("--figure needs matplotlib: scripts/setup --dev installs it.")
     seeds = range(options.first, options.first + options.seeds)
     months = measure(seeds, options.days)
     head = ("policy", "$ a month", "ratio", "least", "most", "in time", "p95 h", "leaked h", "caps broken")
