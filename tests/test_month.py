@@ -21,7 +21,7 @@ from mediaflow.fleet.simulator.rented import Rented
 from mediaflow.fleet.simulator.report import cap_violations
 from mediaflow.fleet.simulator.work import TASKS
 from mediaflow.fleet.spending import START_GB
-from tests.installation import answer
+from tests.installation import answer, mediaflow
 
 FLEET = load_fleet().model_copy(update={"enabled": True})
 
@@ -194,6 +194,28 @@ def test_three_months_keep_the_promises_and_beat_the_simple_policies() -> None:
         assert sum(simulate(seed, 30, policy, FLEET).report.spend for seed in seeds) > sum(
             each.spend for each in own
         )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--port", "8000"], "only with --serve"),
+        (["--key", "simulated"], "only with --serve"),
+        (["--haste", "2"], "only with --serve"),
+        (["--credit", "100"], "only with --serve"),
+        (["--box", "true"], "only with --serve"),
+        (["--serve", "--days", "30"], "only without --serve"),
+        (["--serve", "--policy", "deadline"], "only without --serve"),
+        (["--serve", "--port", "99999"], "--port"),
+        (["--serve", "--port", "-1"], "--port"),
+    ],
+    ids=str,
+)
+def test_an_option_that_would_mean_nothing_is_wrong_usage(arguments: list[str], said: str) -> None:
+    done = mediaflow("fleet", "simulate", *arguments, timeout=30)
+    assert done.returncode == 2
+    assert said in done.stderr
 
 
 @pytest.mark.slow
