@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from importlib import import_module
 from pathlib import Path
 from statistics import mean
 
@@ -46,6 +47,7 @@ def row(policy: str, months: Sequence[Report]) -> tuple[str, ...]:
     """A policy's line of the table."""
     ratios = [each.ratio for each in months if each.ratio is not None]
     runs = sum(each.runs for each in months)
+    waits = [each.wait_p95_s for each in months if each.wait_p95_s is not None]
     return (
         policy,
         f"{mean(each.spend for each in months):.2f}",
@@ -53,7 +55,7 @@ def row(policy: str, months: Sequence[Report]) -> tuple[str, ...]:
         f"{min(ratios):.2f}",
         f"{max(ratios):.2f}",
         f"{sum(each.within_deadline * each.runs for each in months) / runs:.3f}",
-        f"{mean(each.wait_p95_s for each in months) / HOUR:.1f}",
+        f"{mean(waits) / HOUR:.1f}" if len(waits) == len(months) else "never",
         f"{sum(each.leaked_box_hours for each in months):.2f}",
         str(sum(each.cap_violations for each in months)),
     )
@@ -105,6 +107,11 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=30)
     parser.add_argument("--figure", type=Path)
     options = parser.parse_args()
+    if options.figure:
+        try:
+            import_module("matplotlib")
+        except ImportError:  # said before the months are played, not after
+            parser.error("--figure needs matplotlib: scripts/setup --dev installs it.")
     seeds = range(options.first, options.first + options.seeds)
     months = measure(seeds, options.days)
     head = ("policy", "$ a month", "ratio", "least", "most", "in time", "p95 h", "leaked h", "caps broken")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +53,44 @@ def test_a_benchmark_that_is_not_there_is_wrong_usage() -> None:
     done = subprocess.run([ROOT / "scripts" / "benchmark", "speed"], capture_output=True, text=True)
     assert done.returncode == 2
     assert "throughput" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "asked"),
+    [
+        (["fleet_month"], []),
+        (["fleet_month", "--figure", "a.png"], ["--dev"]),
+        (["fleet_month", "--figure=a.png"], ["--dev"]),
+        (["scale"], ["--models"]),
+    ],
+)
+def test_a_benchmark_sets_up_what_it_needs_and_no_more(
+    arguments: list[str], asked: list[str], tmp_path: Path
+) -> None:
+    echo = '#!/bin/sh\nprintf "%s\\n" "$0" "$@"\n'
+    for place in ("scripts/setup", ".venv/bin/python"):
+        (tmp_path / place).parent.mkdir(parents=True)
+        (tmp_path / place).write_text(echo)
+        (tmp_path / place).chmod(0o755)
+    shutil.copy(ROOT / "scripts" / "benchmark", tmp_path / "scripts")
+    command = [tmp_path / "scripts" / "benchmark", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr.split() == ["scripts/setup", *asked]
+    assert done.stdout.split()[2:] == [f"benchmarks.{arguments[0]}", *arguments[1:]]
+
+
+def test_a_figure_that_cannot_be_drawn_is_refused_before_the_months_are_played(tmp_path: Path) -> None:
+    (tmp_path / "matplotlib.py").write_text("raise ImportError")
+    command = [sys.executable, "-m", "benchmarks.fleet_month", "--seeds", "1", "--days", "1"]
+    done = subprocess.run(
+        [*command, "--figure", tmp_path / "months.png"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+    )
+    assert done.returncode == 2
+    assert "scripts/setup --dev" in done.stderr
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -16,6 +17,7 @@ from mediaflow.fleet.simulator.lower_bound import lower_bound
 from mediaflow.fleet.simulator.prices import Prices
 from mediaflow.fleet.simulator.trade import fits
 from mediaflow.fleet.simulator.work import HOME_SECONDS, TASKS, Run, Work
+from mediaflow.fleet.spending import START_GB
 
 FLEET = FleetSettings(enabled=True, libraries={"default": TASKS}, deadline_hours=4)
 STEP = 120.0
@@ -122,6 +124,30 @@ def test_more_work_or_less_time_never_costs_less() -> None:
     late = promised([photos(30_000)])
     late[0].finished = late[0].deadline + HOUR
     assert 0 < bound(late, 1) < much
+
+
+@pytest.mark.parametrize("seed", range(1, 5))
+def test_the_order_of_the_machines_does_not_matter(seed: int) -> None:
+    prices = Prices(seed, MONTH_START)
+    hour = MONTH_START + seed * HOUR + 1800
+    runs = promised([Arrival(hour, "burst", {"photo": 72_000, "scan": 18_000, "video": 4_000})])
+    bounds = []
+    for _ in prices.machines:
+        bounds.append(lower_bound(runs, prices, FLEET))
+        prices.machines.append(prices.machines.pop(0))
+    assert max(bounds) == pytest.approx(min(bounds))
+
+
+@pytest.mark.parametrize(("files", "boxes"), [(20_000, 1), (200_000, 2)])
+def test_each_start_pays_for_what_it_brings_in(
+    files: int, boxes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prices = Prices(1, MONTH_START)
+    prices.machines[:] = [replace(machine, traffic_in=0.1) for machine in prices.machines]
+    runs = promised([photos(files)])
+    whole = lower_bound(runs, prices, FLEET)
+    monkeypatch.setattr("mediaflow.fleet.simulator.lower_bound.START_GB", 0.0)
+    assert whole - lower_bound(runs, prices, FLEET) == pytest.approx(boxes * 0.1 * START_GB)
 
 
 def test_two_clusters_far_apart_start_twice() -> None:

@@ -8,13 +8,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mediaflow.fleet.settings import CapSettings, load_fleet
+from mediaflow.cli.fleet_simulate import shown
+from mediaflow.fleet.policies import POLICIES
+from mediaflow.fleet.resumption import next_time
+from mediaflow.fleet.settings import CapSettings, FallbackSettings, OfferSettings, load_fleet
+from mediaflow.fleet.simulator.account import Account, Request
 from mediaflow.fleet.simulator.arrivals import DAY, HOUR, MONTH_START, Arrival, month
-from mediaflow.fleet.simulator.faults import FAULTS
+from mediaflow.fleet.simulator.faults import FAULTS, Faults
 from mediaflow.fleet.simulator.month import Month, simulate
 from mediaflow.fleet.simulator.prices import Prices
+from mediaflow.fleet.simulator.rented import Rented
 from mediaflow.fleet.simulator.report import cap_violations
-from tests.installation import answer
+from mediaflow.fleet.simulator.work import TASKS
+from mediaflow.fleet.spending import START_GB
+from tests.installation import answer, mediaflow
 
 FLEET = load_fleet().model_copy(update={"enabled": True})
 
@@ -66,6 +73,39 @@ def test_with_each_fault_everything_is_done_and_nothing_leaks(fault: str) -> Non
     assert not month.account.open
 
 
+@pytest.mark.parametrize(("tasks", "seconds"), [(TASKS, 0.97), (("ocr",), 0.75)])
+def test_this_machine_waits_for_boxes_with_what_may_leave_as_long_as_it_is_told(
+    tasks: tuple[str, ...], seconds: float
+) -> None:
+    waiting = FallbackSettings(work="wait", until="23:00")
+    nothing = OfferSettings(gpus=("none",))
+    changes = {"fallback": waiting, "offers": nothing, "libraries": {"default": tasks}}
+    photos = Arrival(MONTH_START + 8 * HOUR, "photos", {"photo": 5000})
+    month = simulate(1, 1, "deadline", FLEET.model_copy(update=changes), arrivals=[photos], usual=False)
+    (run,) = month.work.runs
+    assert run.finished is not None
+    # All else was done before, and these tasks were not begun.
+    worked = run.finished - next_time("23:00", photos.at)
+    assert 5000 * seconds <= worked <= 5000 * seconds + 60
+
+
+def test_a_run_that_is_never_done_has_waited_for_ever() -> None:
+    fleet = FLEET.model_copy(update={"offers": OfferSettings(gpus=("none",))})
+    arrivals = [Arrival(MONTH_START + hour * HOUR, "run", {"photo": 10**hour}) for hour in (1, 6)]
+    report = simulate(1, 1, "deadline", fleet, arrivals=arrivals, usual=False).report
+    assert report.unfinished == 1
+    assert report.json()["wait_p95_s"] is None
+    assert shown("wait_p95_s", report.wait_p95_s) == "never"
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_no_policy_pays_for_boxes_after_the_month_and_its_work(policy: str) -> None:
+    month = simulate(1, 2, policy, FLEET, arrivals=[burst()], usual=False)
+    over = max(MONTH_START + 2 * DAY, *(run.finished or 0 for run in month.work.runs))
+    assert month.account.boxes
+    assert all(box.ended and box.ended < over + 0.1 * HOUR for box in month.account.boxes.values())
+
+
 def test_interruptible_boxes_are_replaced_when_they_are_outbid() -> None:
     fleet = FLEET.model_copy(update={"rent": "interruptible", "bid": 1.0})
     month = simulate(4, 3, "deadline", fleet, arrivals=[burst(60_000)], usual=False)
@@ -83,6 +123,24 @@ def test_a_cap_holds_also_where_the_work_then_is_late() -> None:
     # What would have broken it is seen: with a lower cap the same month has.
     lower = fleet.model_copy(update={"caps": CapSettings(per_day=0.01, boxes=1)})
     assert cap_violations(month.account, lower) > 0
+
+
+def test_what_a_start_brings_in_is_paid_once_and_when_the_box_runs() -> None:
+    account = Account(Prices(1, MONTH_START), Faults(1))
+    ask = next(ask for ask in account.search(MONTH_START) if ask.machine.traffic_in)
+    box = account.order(MONTH_START, Request(ask.id, "", "image", 20, {}))
+    account.advance(box.runs_at - 1)
+    assert not traffic(box)
+    account.advance(box.runs_at + 1)
+    account.stop(box.runs_at + 1, box.contract)
+    account.restart(box.runs_at + 2, box.contract)
+    account.advance(box.runs_at + HOUR)
+    assert box.running
+    assert traffic(box) == START_GB * ask.machine.traffic_in
+
+
+def traffic(box: Rented) -> float:
+    return sum(dollars for (_, kind), dollars in box.dollars.items() if kind == "bwd")
 
 
 def test_a_box_that_nobody_ends_is_a_leak() -> None:
@@ -136,6 +194,28 @@ def test_three_months_keep_the_promises_and_beat_the_simple_policies() -> None:
         assert sum(simulate(seed, 30, policy, FLEET).report.spend for seed in seeds) > sum(
             each.spend for each in own
         )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--port", "8000"], "only with --serve"),
+        (["--key", "simulated"], "only with --serve"),
+        (["--haste", "2"], "only with --serve"),
+        (["--credit", "100"], "only with --serve"),
+        (["--box", "true"], "only with --serve"),
+        (["--serve", "--days", "30"], "only without --serve"),
+        (["--serve", "--policy", "deadline"], "only without --serve"),
+        (["--serve", "--port", "99999"], "--port"),
+        (["--serve", "--port", "-1"], "--port"),
+    ],
+    ids=str,
+)
+def test_an_option_that_would_mean_nothing_is_wrong_usage(arguments: list[str], said: str) -> None:
+    done = mediaflow("fleet", "simulate", *arguments, timeout=30)
+    assert done.returncode == 2
+    assert said in done.stderr
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ import httpx2
 import pytest
 
 from mediaflow.fleet.simulator.faults import FAULTS
+from mediaflow.fleet.spending import START_GB
 from tests.installation import until
 from tests.vast import Vast, vast_market
 
@@ -169,6 +170,14 @@ def cost(sdk: Any, contract: int) -> dict[str, float]:
     return {item["type"]: item["amount"] for item in items}
 
 
+def test_what_a_start_brings_in_is_charged(sdk: Any) -> None:
+    found = patiently(sdk.search_offers, "verified=any", limit=100)
+    row = next(row for row in found if row["inet_down_cost"])
+    contract = patiently(sdk.create_instance, row["id"], image=IMAGE, disk=20)["new_contract"]
+    runs(sdk, contract)
+    assert cost(sdk, contract)["bwd"] == pytest.approx(START_GB * row["inet_down_cost"])
+
+
 def test_money_spent_is_gone_from_the_account(sdk: Any) -> None:
     before = patiently(sdk.show_user)["credit"]
     contract = rent(sdk, disk=100_000)
@@ -241,20 +250,65 @@ def test_a_boxes_own_key_ends_that_box_and_no_other(market: Vast, sdk: Any) -> N
 def test_an_order_that_breaks_the_rules_is_refused(
     market: Vast, sdk: Any, body: dict[str, Any], code: str
 ) -> None:
-    found = offer(sdk)["id"]
-    headers = {"Authorization": f"Bearer {market.key}"}
-    answer = until(
-        lambda: (
-            answer
-            if (
-                answer := httpx2.put(f"{market.url}/api/v0/asks/{found}/", headers=headers, json=body)
-            ).status_code
-            != 429
-            else None
-        ),
-        "an answer",
-    )
+    answer = asked(market, "PUT", f"/api/v0/asks/{offer(sdk)['id']}/", json=body)
     assert (answer.status_code, answer.json()["error"]) == (400, code)
+
+
+LIST, SEARCH, CHARGES = "/api/v1/instances/", "/api/v0/bundles/", "/api/v0/charges/"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", f"{LIST}?limit=abc", None),
+        ("GET", f"{LIST}?limit=-30", None),
+        ("GET", f"{LIST}?after_token=abc", None),
+        ("GET", f"{LIST}?select_filters=xx", None),
+        ("GET", f"{LIST}?select_filters=5", None),
+        ("GET", f'{CHARGES}?select_filters={{"day":5}}', None),
+        ("GET", f'{CHARGES}?select_filters={{"day":{{"gte":"x"}}}}', None),
+        ("GET", "/api/v1/invoices/?limit=abc", None),
+        ("POST", SEARCH, {"limit": "x"}),
+        ("POST", SEARCH, {"allocated_storage": "x"}),
+        ("POST", SEARCH, {"order": [["score"]]}),
+        ("POST", SEARCH, {"gpu_ram": {"in": 5}}),
+        ("POST", SEARCH, {"gpu_ram": {"about": 5}}),
+        ("PUT", "/api/v0/search/asks/", {"q": "x"}),
+        ("PUT", "/api/v0/asks/1/", {"image": IMAGE, "price": "abc"}),
+        ("PUT", "/api/v0/asks/1/", {"image": IMAGE, "disk": "abc"}),
+        ("PUT", "/api/v0/asks/1/", {"image": IMAGE, "label": 5}),
+        ("PUT", "/api/v0/instances/bid_price/1/", {"price": "abc"}),
+        ("PUT", "/api/v0/instances/request_logs/1/", {"tail": "abc"}),
+        ("PUT", "/api/v0/instances/request_logs/1/", {"filter": 5}),
+        ("PUT", "/api/v0/instances/", {"ids": 5}),
+        ("DELETE", "/api/v0/instances/", {"instance_ids": ["x"]}),
+    ],
+    ids=str,
+)
+def test_what_makes_no_sense_is_refused_as_such(
+    market: Vast, method: str, path: str, body: dict[str, Any] | None
+) -> None:
+    answer = asked(market, method, path, json=body)
+    said = answer.json()
+    assert (answer.status_code, said["success"], said["error"]) == (400, False, "invalid_args")
+    assert said["msg"]
+
+
+def test_a_page_may_be_asked_for_with_a_token_in_quotes(market: Vast, sdk: Any) -> None:
+    contract = rent(sdk)
+    pages = [asked(market, "GET", f"{LIST}?after_token={token}").json() for token in ("1", '"1"')]
+    assert [[row["id"] for row in page["instances"]] for page in pages] == [[contract]] * 2
+
+
+def asked(market: Vast, method: str, path: str, **options: Any) -> Any:
+    """What the market answers when it does not find the call too frequent."""
+    headers = {"Authorization": f"Bearer {market.key}"}
+
+    def answer() -> Any:
+        found = httpx2.request(method, market.url + path, headers=headers, **options)
+        return None if found.status_code == 429 else found
+
+    return until(answer, "an answer")
 
 
 def test_the_list_of_old_is_gone(market: Vast) -> None:
@@ -265,9 +319,10 @@ def test_the_list_of_old_is_gone(market: Vast) -> None:
 def test_who_calls_too_often_is_told_so() -> None:
     with vast_market(haste=1) as vast:
         headers = {"Authorization": f"Bearer {vast.key}"}
-        answers = [httpx2.get(f"{vast.url}/api/v1/instances/", headers=headers) for _ in range(2)]
-        assert [answer.status_code for answer in answers] == [200, 429]
-        assert "threshold=1" in answers[1].text
+        for path, seconds in ((LIST, 1), (CHARGES, 1), ("/api/v1/invoices/", 3)):
+            answers = [httpx2.get(vast.url + path, headers=headers) for _ in range(2)]
+            assert [answer.status_code for answer in answers] == [200, 429]
+            assert answers[1].text.endswith(f"threshold={seconds}")
 
 
 def test_the_command_rents_shows_and_ends_a_box(market: Vast, sdk: Any, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -29,8 +30,13 @@ WORDS = {
     "unfinished": "runs never done",
 }
 
+# Options that mean something to the server only, and to a month only.
+SERVED = ("port", "key", "haste", "credit", "box")
+PLAYED = ("days", "policy")
+
 
 def simulate(
+    context: typer.Context,
     days: Annotated[int, typer.Option(min=1, help="How many days to play.")] = 30,
     policy: Annotated[
         str, typer.Option(help="deadline, always-on, cheapest-offer or box-per-backlog.")
@@ -43,9 +49,14 @@ def simulate(
     serve: Annotated[
         bool, typer.Option("--serve", help="Be a server that speaks Vast.ai's interface, without faults.")
     ] = False,
-    port: Annotated[int, typer.Option(help="The server's port on 127.0.0.1; 0 is any free one.")] = 0,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The server's port on 127.0.0.1; 0 is any free one.")
+    ] = 0,
     key: Annotated[str, typer.Option(help="The API key that the server wants.")] = "simulated",
-    haste: Annotated[float, typer.Option(min=1, help="How many times faster its boxes load.")] = 60.0,
+    haste: Annotated[
+        float,
+        typer.Option(min=1, help="How many times faster its boxes load, and calls may follow one another."),
+    ] = 60.0,
     credit: Annotated[float, typer.Option(help="Dollars on its account.")] = 100.0,
     box: Annotated[str, typer.Option(help="The command of a box, if another than mediaflow's.")] = "",
     json: Json = False,
@@ -54,8 +65,10 @@ def simulate(
     from mediaflow.fleet.simulator.faults import read_faults
 
     if not serve:
+        _refuse(context, SERVED, "is for the server: only with --serve")
         _month(days, policy, seed, fault, json)
         return
+    _refuse(context, PLAYED, "is for a month: only without --serve")
     from mediaflow.fleet.simulator.processes import BOX
     from mediaflow.fleet.simulator.serve import serve as serve_market
 
@@ -80,6 +93,16 @@ def simulate(
     )
 
 
+def _refuse(context: typer.Context, names: Sequence[str], why: str) -> None:
+    """Raises UsageError where one of these options was given."""
+    from mediaflow.errors import UsageError
+
+    for name in names:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise UsageError(f"--{name} {why}.")
+
+
 def _month(days: int, policy: str, seed: int, fault: list[str] | None, json: bool) -> None:
     """Play a month with the settings of the fleet, as if it were enabled, and say what it came to."""
     from mediaflow.errors import UsageError
@@ -101,7 +124,7 @@ def _month(days: int, policy: str, seed: int, fault: list[str] | None, json: boo
         print_json(report)
         return
     print_table(
-        ["", "value"], [[words, _shown(report[name])] for name, words in WORDS.items()], right=["value"]
+        ["", "value"], [[words, shown(name, report[name])] for name, words in WORDS.items()], right=["value"]
     )
 
 
@@ -127,5 +150,8 @@ class _Progress:
             sys.stderr.write("\r\x1b[K")
 
 
-def _shown(value: object) -> str:
+def shown(name: str, value: object) -> str:
+    """A value of a month's report, for people."""
+    if value is None:
+        return "never" if name == "wait_p95_s" else "-"
     return f"{value:,}" if isinstance(value, int | float) else str(value)

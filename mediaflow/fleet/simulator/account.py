@@ -9,6 +9,7 @@ from random import Random
 from mediaflow.fleet.simulator.faults import STALENESS, Faults
 from mediaflow.fleet.simulator.prices import HOUR, Ask, Prices
 from mediaflow.fleet.simulator.rented import Fate, Rented
+from mediaflow.fleet.spending import START_GB
 
 FIRST_CONTRACT = 7_000_001
 # Loading takes between these times what the network would allow.
@@ -60,6 +61,8 @@ class Account:
                 self._credit -= box.settle(until)
                 if box.next_change() <= until:
                     box.change()
+                if box.running and not box.bandwidth_gb:  # for the first time
+                    self.transfer(box.settled, box.contract, START_GB)
                 if (
                     box.interruptible
                     and box.running

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -16,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from mediaflow.fleet.simulator import account, rows
+from mediaflow.fleet.simulator import account, arguments, rows
 from mediaflow.fleet.simulator.account import Account, Denied
 from mediaflow.fleet.simulator.processes import Processes
 from mediaflow.fleet.simulator.rented import Rented
@@ -32,6 +31,7 @@ THRESHOLDS = {
     "bid": 5.5,
     "logs": 1.0,
     "charges": 1.0,
+    "invoices": 3.0,
 }
 LATE_SECONDS = 130.0  # the SDK waits 120
 PAGE = 25
@@ -76,7 +76,7 @@ class Face:
                 ),
                 _route(f"{v0}/users/current", "GET", self._guarded("user", self.user)),
                 _route(f"{v0}/charges/", "GET", self._guarded("charges", self.charges)),
-                _route("/api/v1/invoices/", "GET", self._guarded("charges", self.invoices)),
+                _route("/api/v1/invoices/", "GET", self._guarded("invoices", self.invoices)),
                 Route("/logs/{name}", self.log_text),
             ],
             lifespan=lifespan,
@@ -85,18 +85,20 @@ class Face:
 
     async def search(self, request: Request, now: float) -> Response:
         """Offers that pass the filters."""
-        body = await _body(request)
+        body = await arguments.body(request)
         query = body.get("q", body)
+        if not isinstance(query, dict):
+            raise arguments.invalid("q is no JSON object.")
         bid = query.get("type") in ("bid", "interruptible")
-        disk = float(query.get("allocated_storage") or 5)
+        disk = arguments.number(query.get("allocated_storage") or 5, "allocated_storage")
+        limit = arguments.whole(query.get("limit") or 64, "limit")
         found = [rows.offer_row(ask, now, disk, bid) for ask in self.market.search(now)]
-        found = rows.ordered([row for row in found if rows.fits(row, query)], query.get("order") or [])
-        return JSONResponse({"offers": found[: int(query.get("limit") or 64)]})
+        return JSONResponse({"offers": arguments.matching(found, query, query.get("order") or ())[:limit]})
 
     async def create(self, request: Request, now: float) -> Response:
         """An order; carried out also where its answer is late or lost."""
-        body = await _body(request)
-        _check_order(body)
+        body = await arguments.body(request)
+        arguments.check_order(body)
         price = body.get("price")
         order = account.Request(
             offer=request.path_params["offer"],
@@ -114,11 +116,10 @@ class Face:
 
     async def list(self, request: Request, now: float) -> Response:
         """All boxes, a page at a time."""
-        filters = json.loads(request.query_params.get("select_filters") or "{}")
-        limit = min(int(request.query_params.get("limit") or PAGE), PAGE)
-        after = int(json.loads(request.query_params.get("after_token") or "0"))
+        filters = arguments.filters(request)
+        limit, after = arguments.page(request, PAGE, PAGE)
         boxes = sorted(self.market.listed(now), key=lambda box: box.contract)
-        found = [row for row in map(self._row(now), boxes) if rows.fits(row, filters)]
+        found = arguments.matching([*map(self._row(now), boxes)], filters)
         rest = [row for row in found if row["id"] > after]
         labels: dict[str, int] = {}
         for row in found:
@@ -147,20 +148,21 @@ class Face:
 
     async def destroy_many(self, request: Request, now: float) -> Response:
         """End several boxes."""
-        for contract in (await _body(request)).get("instance_ids", []):
-            self.market.destroy(now, int(contract))
+        contracts = (await arguments.body(request)).get("instance_ids", [])
+        for contract in arguments.wholes(contracts, "instance_ids"):
+            self.market.destroy(now, contract)
         return JSONResponse({"success": True})
 
     async def change(self, request: Request, now: float) -> Response:
         """Start, stop or label a box."""
-        self._change(request.path_params["contract"], await _body(request), now)
+        self._change(request.path_params["contract"], await arguments.body(request), now)
         return JSONResponse({"success": True})
 
     async def change_many(self, request: Request, now: float) -> Response:
         """Start or stop several boxes."""
-        body = await _body(request)
-        for contract in body.get("ids", []):
-            self._change(int(contract), body, now)
+        body = await arguments.body(request)
+        for contract in arguments.wholes(body.get("ids", []), "ids"):
+            self._change(contract, body, now)
         return JSONResponse({"success": True})
 
     async def reboot(self, request: Request, now: float) -> Response:
@@ -171,19 +173,20 @@ class Face:
 
     async def bid(self, request: Request, now: float) -> Response:
         """Change a bid."""
-        price = (await _body(request)).get("price")
-        self.market.bid(now, request.path_params["contract"], None if price is None else float(price))
+        price = (await arguments.body(request)).get("price")
+        price = None if price is None else arguments.number(price, "price")
+        self.market.bid(now, request.path_params["contract"], price)
         return JSONResponse({"success": True})
 
     async def logs(self, request: Request, now: float) -> Response:
         """Where the end of a box's log can be fetched from, for a while."""
-        body = await _body(request)
+        body = await arguments.body(request)
+        wanted = arguments.text(body.get("filter"), "filter")
+        tail = arguments.whole(body.get("tail") or 1000, "tail")
         box = self.market.box(now, request.path_params["contract"])
-        lines = self.processes.log(box).splitlines()
-        if body.get("filter"):
-            lines = [line for line in lines if body["filter"] in line]
+        lines = [line for line in self.processes.log(box).splitlines() if wanted in line]
         name = f"{uuid4().hex}.log"
-        self._logs[name] = "\n".join(lines[-int(body.get("tail") or 1000) :]) + "\n"
+        self._logs[name] = "\n".join(lines[-tail:]) + "\n"
         return JSONResponse({"success": True, "result_url": f"{self.url}/logs/{name}", "msg": "Ready."})
 
     async def log_text(self, request: Request) -> Response:
@@ -201,8 +204,11 @@ class Face:
     async def charges(self, request: Request, now: float) -> Response:
         """What boxes cost by day, a page at a time."""
         self.market.advance(now)
-        days = json.loads(request.query_params.get("select_filters") or "{}").get("day", {})
-        found = rows.charge_rows(self.market.boxes.values(), days.get("gte", 0), days.get("lte", now))
+        days = arguments.filters(request).get("day") or {}
+        if not isinstance(days, dict):
+            raise arguments.invalid("day is no JSON object.")
+        since, until = (arguments.number(days.get(*each), "day") for each in (("gte", 0), ("lte", now)))
+        found = rows.charge_rows(self.market.boxes.values(), since, until)
         found.sort(key=lambda row: row["start"], reverse=request.query_params.get("latest_first") == "true")
         return _page(request, found)
 
@@ -284,36 +290,8 @@ def _route(path: str, method: str, endpoint: Callable[[Request], Any]) -> Route:
     return Route(path, endpoint, methods=[method])
 
 
-async def _body(request: Request) -> dict[str, Any]:
-    """The JSON object of a request. Raises Denied."""
-    try:
-        body = json.loads(await request.body() or b"{}")
-    except ValueError:
-        body = None
-    if not isinstance(body, dict):
-        raise Denied(400, "invalid_args", "The body is no JSON object.")
-    return body
-
-
-def _check_order(body: dict[str, Any]) -> None:
-    """Raises Denied where an order breaks the market's rules."""
-    price = body.get("price")
-    environment = body.get("env") or {}
-    if not body.get("image"):
-        raise Denied(400, "invalid_args", "No image.")
-    if not isinstance(environment, dict) or len(json.dumps(environment)) > 32 * 1024:
-        raise Denied(400, "invalid_args", "env must be an object of at most 32 KB.")
-    if len(body.get("label") or "") > 256 or float(body.get("disk") or 10) < 8:
-        raise Denied(400, "invalid_args", "A label has at most 256 characters, a disk at least 8 GB.")
-    if len(body.get("onstart") or "") + len(str(body.get("args") or "")) > 4096:
-        raise Denied(400, "invalid_args", "args and onstart have at most 4096 characters.")
-    if price is not None and not 0.001 <= float(price) <= 128:
-        raise Denied(400, "invalid_price", "A price is between 0.001 and 128.")
-
-
 def _page(request: Request, found: list[dict[str, Any]]) -> Response:
-    limit = min(int(request.query_params.get("limit") or 20), 100)
-    after = int(json.loads(request.query_params.get("after_token") or "0"))
+    limit, after = arguments.page(request, 100, 20)
     page = found[after : after + limit]
     token = str(after + limit) if after + limit < len(found) else None
     answer = {"success": True, "count": len(page), "total": len(found), "next_token": token, "results": page}

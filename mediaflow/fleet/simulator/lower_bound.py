@@ -11,6 +11,7 @@ from mediaflow.fleet.simulator.machines import Machine
 from mediaflow.fleet.simulator.prices import HOUR, Ask, Prices
 from mediaflow.fleet.simulator.trade import fits
 from mediaflow.fleet.simulator.work import HOME_SECONDS, TASKS, UNIT_GB, Run
+from mediaflow.fleet.spending import START_GB
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +92,15 @@ class _Market:
         for hour in reversed(window):
             for number, machine in enumerate(self._machines):
                 price = self._prices[number][hour] / HOUR
-                start = min(start, price * machine.warming)
+                start = min(start, price * machine.warming + START_GB * machine.traffic_in)
                 for place, task in enumerate(TASKS):
                     units[place] = min(
                         units[place], price / machine.rates[task] + UNIT_GB[task] * machine.traffic_in
                     )
-            waits = min(row[hour] / HOUR * self._waits(need, each, hour) for row, each in self._rows)
+            offered = [(row[hour] / HOUR, each) for row, each in self._rows if row[hour] < float("inf")]
+            waits = min(
+                (price * self._waits(need, each, hour) for price, each in offered), default=float("inf")
+            )
             several = min(several, waits + 2 * start + _fill(need, units))
         return Least(min(one, several), _fill(need, units))
 
@@ -113,7 +117,8 @@ class _Market:
         seconds = _fill(need, [1 / machine.rates[task] for task in TASKS])
         if seconds > need.end - need.begin:
             return float("inf")
-        traffic = _fill(need, [UNIT_GB[task] * machine.traffic_in for task in TASKS])
+        traffic = START_GB * machine.traffic_in
+        traffic += _fill(need, [UNIT_GB[task] * machine.traffic_in for task in TASKS])
         disk = self._storage[number] / HOUR * machine.pulling * FASTEST_LOAD
         least = float("inf")
         for hour in window:

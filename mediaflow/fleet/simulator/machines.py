@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 
+from mediaflow.fleet.cost import IMAGE_GB
+from mediaflow.fleet.spending import START_GB
+
 
 @dataclass(frozen=True, slots=True)
 class Model:
@@ -41,8 +44,7 @@ REGIONS = ("Germany, DE", "Sweden, SE", "Poland, PL", "France, FR", "Texas, US",
 # task gets: decoding and fetching do not become faster with the GPU.
 BASE_RATES = {"embed": 40.0, "ocr": 6.0, "nsfw": 60.0, "pose": 8.0, "transcribe": 2.0}
 GAIN = {"embed": 0.6, "ocr": 0.7, "nsfw": 0.5, "pose": 0.6, "transcribe": 0.9}
-IMAGE_GB = 6.0
-MODELS_GB = 2.0
+MODELS_GB = START_GB - IMAGE_GB
 ON_DISK_SECONDS = 45.0  # processes start, models go from disk to GPU
 HUB_MBPS = 400.0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from random import Random
@@ -13,6 +13,7 @@ from mediaflow.fleet import ledger
 from mediaflow.fleet.backlog import Backlog, Waiting
 from mediaflow.fleet.controller import Controller
 from mediaflow.fleet.policies import POLICIES
+from mediaflow.fleet.resumption import resumes
 from mediaflow.fleet.settings import FleetSettings
 from mediaflow.fleet.simulator.account import Account
 from mediaflow.fleet.simulator.arrivals import DAY, MONTH_START, Arrival, month
@@ -77,10 +78,16 @@ def simulate(
             while coming and coming[0].at <= now:
                 work.submit(coming.pop(0))
             trade.now = now
-            controller.tick(now, _backlog(work, settings))
-            step = _step(account, work, coming[0].at - now if coming else IDLE_STEP)
+            # A month that is over asks for no box any more, whatever the policy.
+            controller.hold = "drain" if now >= end and not work.open else ""
+            backlog = _backlog(work, settings)
+            controller.tick(now, backlog)
+            resumption = resumes(settings.fallback, backlog, now)
+            ahead = [at for at in (resumption, *(each.at for each in coming[:1])) if at > now]
+            step = _step(account, work, min(ahead, default=math.inf) - now)
+            stages = [stage for stage in HOME_SECONDS if resumption <= now or stage not in settings.tasks()]
             now += step
-            _here(work, db, settings, now, step)
+            _here(work, db, settings, stages, now, step)
             boxes.step(now, step)
             work.settle(now)
             progress(min(1.0, (now - MONTH_START) / (end - MONTH_START)))
@@ -95,10 +102,17 @@ def _step(account: Account, work: Work, soonest: float) -> float:
     return max(0.001, min(step, soonest))
 
 
-def _here(work: Work, db: sqlite3.Connection, settings: FleetSettings, now: float, seconds: float) -> None:
-    """What this machine did in the `seconds` before `now`, for nothing."""
+def _here(
+    work: Work,
+    db: sqlite3.Connection,
+    settings: FleetSettings,
+    stages: Sequence[str],
+    now: float,
+    seconds: float,
+) -> None:
+    """What this machine did of these stages in the `seconds` before `now`, for nothing."""
     weights = home_weights(settings.fallback.priority)
-    done = work.serve(seconds, HOME_SECONDS, HOME_SECONDS, weights)
+    done = work.serve(seconds, HOME_SECONDS, stages, weights)
     for stage, used in done.seconds.items():
         ledger.measured(db, HERE, stage, done.items[stage], used, now)
 
@@ -124,6 +138,7 @@ def _report(
     seed: int, days: int, policy: str, settings: FleetSettings, account: Account, work: Work, leaked: float
 ) -> Report:
     spend = sum(box.paid for box in account.boxes.values())
+    wait = percentile(waits(work.runs), 0.95)
     bound = lower_bound(work.runs, account.prices, settings)
     return Report(
         policy=policy,
@@ -136,7 +151,7 @@ def _report(
         leaked_box_hours=round(leaked, 3),
         cap_violations=cap_violations(account, settings),
         within_deadline=round(within_deadline(work.runs), 4),
-        wait_p95_s=round(percentile(waits(work.runs), 0.95)),
+        wait_p95_s=round(wait) if math.isfinite(wait) else None,
         runs=len(work.runs),
         boxes=len(account.boxes),
         unfinished=sum(run.finished is None for run in work.runs),

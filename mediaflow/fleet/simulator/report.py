@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from math import inf
 from typing import Any
 
 from mediaflow.fleet import ledger
@@ -17,7 +18,10 @@ from mediaflow.fleet.simulator.work import Run
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Dollars, hours and shares of one month; `wait_p95_s` is from a run's submit to its last result."""
+    """Dollars, hours and shares of one month.
+
+    `wait_p95_s` is from a run's submit to its last result, None where more than a twentieth never had it.
+    """
 
     policy: str
     seed: int
@@ -29,7 +33,7 @@ class Report:
     leaked_box_hours: float
     cap_violations: int
     within_deadline: float
-    wait_p95_s: float
+    wait_p95_s: float | None
     runs: int
     boxes: int
     unfinished: int
@@ -40,8 +44,8 @@ class Report:
 
 
 def waits(runs: Sequence[Run]) -> list[float]:
-    """Seconds from submit to the last result, in ascending order."""
-    return sorted(run.finished - run.arrival.at for run in runs if run.finished is not None)
+    """Seconds from submit to the last result, in ascending order; infinite where that never came."""
+    return sorted(inf if run.finished is None else run.finished - run.arrival.at for run in runs)
 
 
 def percentile(values: Sequence[float], part: float) -> float:
@@ -104,7 +108,7 @@ def _too_many(boxes: Sequence[Rented], most: int) -> int:
     for box in sorted(boxes, key=lambda box: (box.ordered, box.contract)):
         twin = box.label in labels
         labels.add(box.label)
-        others = {each.label for each in boxes if each.ordered <= box.ordered < (each.ended or float("inf"))}
+        others = {each.label for each in boxes if each.ordered <= box.ordered < (each.ended or inf)}
         broken += not twin and len(others | {box.label}) > most
     return broken
 
