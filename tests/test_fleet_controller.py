@@ -7,10 +7,24 @@ from collections import Counter
 import pytest
 
 from mediaflow.fleet import ledger
-from mediaflow.fleet.market import Order
+from mediaflow.fleet.market import MarketError, OfferGone, Order, OrderUncertain, Refused
 from mediaflow.fleet.simulator.arrivals import HOUR
 from mediaflow.fleet.spending import spending
 from tests.world import World
+
+
+def refuse(world: World, error: MarketError, times: int) -> list[int]:
+    """Answer the first orders with an error; the offers that are ordered from now on."""
+    order, asked = world.trade.order, []
+
+    def answer(wish: Order) -> int:
+        asked.append(wish.offer)
+        if len(asked) <= times:
+            raise error
+        return order(wish)
+
+    world.trade.order = answer  # type: ignore[method-assign]
+    return asked
 
 
 def test_nothing_is_rented_while_nothing_waits() -> None:
@@ -52,6 +66,40 @@ def test_a_box_is_written_down_before_it_is_ordered() -> None:
     (box,) = seen
     assert box is not None
     assert (box.state, box.contract) == ("intended", None)
+
+
+REFUSALS = [OfferGone("no_such_ask"), Refused("this one not"), OrderUncertain("refused", contract=1)]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda error: type(error).__name__)
+def test_a_machine_that_is_offered_and_cannot_be_had_is_left_out_and_another_is_taken(
+    refusal: MarketError,
+) -> None:
+    world = World()
+    asked = refuse(world, refusal, times=1)
+    world.submit()
+    world.until(lambda: world.known("working"))
+    assert len(asked) == 2
+    assert asked[0] != asked[1]
+
+
+def test_where_no_offer_can_be_had_orders_become_seldom_and_it_is_said_why() -> None:
+    world = World()
+    asked = refuse(world, OfferGone("no_such_ask"), times=10_000)
+    world.submit(400_000)
+    world.go_on(24 * 60)
+    assert 3 < len(asked) < 40
+    assert "no_such_ask" in world.desire.why
+
+
+def test_an_order_that_could_not_be_sent_made_no_box_and_is_made_anew_soon() -> None:
+    world = World()
+    asked = refuse(world, MarketError("no connection"), times=2)
+    world.submit(400_000)  # late already
+    world.until(lambda: world.known("working"))
+    assert len(asked) >= 3
+    assert [box.reason for box in world.all_boxes()[:2]] == ["no connection"] * 2
+    assert world.all_boxes()[2].intended - world.all_boxes()[0].intended < 120
 
 
 pytestmark = pytest.mark.slow

@@ -7,28 +7,19 @@ simulated time as it does in real time.
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from mediaflow.fleet import hosts, ledger
 from mediaflow.fleet.backlog import Backlog
 from mediaflow.fleet.cost import Estimate, Scale, fitting, learned_scale
 from mediaflow.fleet.health import DRAINING_SECONDS, Pace, Verdict, verdict
+from mediaflow.fleet.journal import Journal
 from mediaflow.fleet.ledger import Box
 from mediaflow.fleet.listing import MISSING_LISTS, MISSING_SECONDS, UNCERTAIN_SECONDS, Listing
-from mediaflow.fleet.market import (
-    Market,
-    MarketError,
-    NoCredit,
-    Offer,
-    OfferGone,
-    Order,
-    OrderUncertain,
-    Refused,
-    Throttled,
-)
+from mediaflow.fleet.market import Market, MarketError, Offer
+from mediaflow.fleet.ordering import Environment, Ordering
 from mediaflow.fleet.policies import Desire, Policy, Situation, by_deadline
 from mediaflow.fleet.resumption import resumes
 from mediaflow.fleet.settings import FleetSettings
@@ -48,15 +39,12 @@ ACCOUNT_SECONDS = 600.0
 OFFERS_SECONDS = 45.0
 # After the last box has ended, it is looked for at every tick for a while.
 WATCHED_SECONDS = 900.0
-# Pauses before the next order: after a refusal of the market (doubled up to the longest), a box without work.
-PAUSE_SECONDS, LONGEST_PAUSE = 300.0, 3600.0
+# The pause before the next order after a box without work.
 IDLE_PAUSE_SECONDS = 600.0
 # So many boxes that failed, one after another and before they did anything: something of ours is wrong.
 FAILURES, FAILURES_WITHIN = 3, 7200.0
 # Below this many dollars of credit nothing is ordered.
 LEAST_CREDIT = 0.5
-
-Environment = Callable[[str, str], Mapping[str, str]]
 
 
 class Controller:
@@ -76,21 +64,20 @@ class Controller:
         policy: Policy = by_deadline,
     ) -> None:
         self._market, self._db, self._settings = market, db, settings
-        self._environment, self._secret, self._policy = environment, secret, policy
+        self._policy = policy
         # drain, or down: nothing is ordered, and what is there goes, as with the fact `hold` of the ledger.
         self.hold = ""
+        self._journal = Journal(db)
         self._listing = Listing(label_prefix(settings))
+        self._ordering = Ordering(
+            market, db, settings, self._journal, self._listing.prefix, environment, secret
+        )
         self._pace = Pace()
         self._destroyed: dict[str, float] = {}
         self._strays: list[int] = []
         self._offers: tuple[float, Sequence[Offer]] = (float("-inf"), ())
         self._account_at = float("-inf")
         self._watched_until = float("-inf")
-        self._no_order_before = float("-inf")
-        self._pause = PAUSE_SECONDS
-        self._trouble = ""
-        self._told_trouble = ("", 0.0)
-        self._told: dict[str, object] = {}
 
     def tick(self, now: float, backlog: Backlog) -> Desire:
         """Look, judge, decide, and do it. Errors of the market are told in the ledger, not raised."""
@@ -103,7 +90,8 @@ class Controller:
             desire = Desire("Nothing waits.")
             self._tell(now, backlog, desire, boxes)
             return desire
-        self._trouble = "" if now >= self._no_order_before else self._trouble
+        if self._ordering.paused(now) is None:
+            self._journal.trouble = ""
         self._look(now, boxes, backlog)
         self._judge(now, ledger.boxes(self._db), backlog)
         boxes = ledger.boxes(self._db)
@@ -133,7 +121,7 @@ class Controller:
                 self._account_at = now
                 self._ask_account(now)
         except MarketError as error:
-            self._in_trouble(now, f"What is rented cannot be seen: {error}")
+            self._journal.in_trouble(now, f"What is rented cannot be seen: {error}")
 
     def _ask_account(self, now: float) -> None:
         write_charges(self._db, self._market.charges(now - 3 * 86400), self._listing.prefix, now)
@@ -207,11 +195,7 @@ class Controller:
         """Set a box's state; what has come nearer to its end meanwhile stays there."""
         if state == "draining":
             ledger.put_fact(self._db, f"drain {box.label}", {"since": now}, now)
-        self._db.execute(
-            "UPDATE boxes SET state = ?, reason = ? WHERE label = ? AND state NOT IN ('ending', 'ended')",
-            (state, reason, box.label),
-        )
-        ledger.event(self._db, now, f"{state}: {reason}", box.label)
+        ledger.turn(self._db, box.label, state, reason, now)
 
     # --- what is wanted ---
 
@@ -235,17 +219,19 @@ class Controller:
         try:
             desire = self._policy(situation)
         except MarketError as error:
-            self._in_trouble(now, f"What is offered cannot be seen: {error}")
+            self._journal.in_trouble(now, f"What is offered cannot be seen: {error}")
             return Desire("The market does not say what it offers.")
         for box in wanted:
             if box.label in desire.release:
                 self._release(now, box, "not needed any more")
                 if box.hello is not None and box.in_hand == 0 and desire.order is None:
-                    self._no_order_before = max(self._no_order_before, now + self._idle_pause(box, now))
+                    until = now + self._idle_pause(box, now)
+                    self._ordering.pause(until, "a box has just had nothing to do")
         if desire.order is not None:
             why = self._why_not(now, boxes, desire.order, spent)
             if why is None:
-                self._order(now, desire.order)
+                self._offers = (float("-inf"), ())
+                self._ordering.place(now, desire.order)
             else:
                 return Desire(f"{desire.why} Nothing is ordered: {why}.", None, (), desire.candidates)
         return desire
@@ -269,6 +255,7 @@ class Controller:
         if now - self._offers[0] > OFFERS_SECONDS:
             self._offers = (now, self._market.offers())
         machines, bad_hosts = hosts.blocked(self._db, now)
+        machines |= self._ordering.left_out(now)
         return fitting(self._offers[1], self._settings, machines, bad_hosts)
 
     def _idle_pause(self, box: Box, now: float) -> float:
@@ -280,8 +267,8 @@ class Controller:
         self._change(now, box, "draining" if box.hello is not None else "ending", reason)
 
     def _why_not(self, now: float, boxes: Sequence[Box], wish: Estimate, spent: Spending) -> str | None:
-        if now < self._no_order_before:
-            return self._trouble or "a box has just had nothing to do"
+        if (paused := self._ordering.paused(now)) is not None:
+            return paused
         if self._listing.at < now:
             return "it is not known what is rented"
         if (credit := ledger.fact(self._db, "credit")) is not None and credit < LEAST_CREDIT and boxes:
@@ -291,65 +278,12 @@ class Controller:
             " AND contract IS NOT NULL ORDER BY ended DESC LIMIT ?) WHERE hello IS NULL AND ended > ?",
             (FAILURES, now - FAILURES_WITHIN),
         ).fetchone()
-        if failed[0] >= FAILURES and now - failed[1] < LONGEST_PAUSE / 2:
+        if failed[0] >= FAILURES and now - failed[1] < 1800.0:
             return "the last boxes did not come up (`mediaflow fleet logs BOX`)"
         needed = min(wish.start.warm + wish.work, 1800.0)
         return refusal(spent, boxes, wish.price, wish.offer.traffic_in, needed, self._settings)
 
     # --- what is done ---
-
-    def _order(self, now: float, wish: Estimate) -> None:
-        """Write a box down, then order it, once. What came of it is in the ledger."""
-        offer, settings = wish.offer, self._settings
-        token = self._secret()
-        label = self._listing.prefix + hashlib.sha256(token.encode() + b"label").hexdigest()[:8]
-        bid = None
-        if settings.rent == "interruptible":
-            bid = round((offer.bid - offer.storage) * settings.bid, 4)
-        row = {
-            "label": label, "state": "intended", "token": hashlib.sha256(token.encode()).hexdigest(),
-            "machine": offer.machine, "host": offer.host, "gpu": offer.gpu, "region": offer.region,
-            "price": wish.price, "storage": offer.storage, "traffic": offer.traffic_in, "bid": bid,
-            "intended": now, "lease": now + settings.silence_minutes * 60,
-            "expires": now + settings.caps.hours * 3600,
-        }  # fmt: skip
-        with ledger.transaction(self._db):
-            ledger.insert(self._db, row)
-            what = f"wanted: {offer.gpu} of host {offer.host} for {wish.price:.3f} $ an hour"
-            ledger.event(self._db, now, what, label)
-        environment = self._environment(label, token)
-        order = Order(offer.id, label, settings.image, settings.disk_gb, environment, bid)
-        self._offers = (float("-inf"), ())
-        try:
-            contract = self._market.order(order)
-        except OrderUncertain as error:
-            if error.contract is not None:
-                ledger.update(self._db, label, contract=error.contract)
-                box = ledger.box(self._db, label)
-                assert box is not None
-                self._change(now, box, "ending", "the order was refused, and a box made all the same")
-            self._in_trouble(now, f"It is not known what came of an order: {error}")
-        except (OfferGone, Throttled) as error:
-            self._never_was(now, label, str(error))
-        except (NoCredit, Refused) as error:
-            self._never_was(now, label, str(error))
-            self._no_order_before = now + self._pause
-            self._pause = min(LONGEST_PAUSE, self._pause * 2)
-            self._in_trouble(now, str(error))
-        except MarketError as error:  # whatever else went wrong on the way: there may be a box
-            self._in_trouble(now, f"It is not known what came of an order: {error}")
-        else:
-            self._pause = PAUSE_SECONDS
-            self._db.execute(
-                "UPDATE boxes SET contract = ?, state = CASE state WHEN 'intended' THEN 'loading' ELSE state"
-                " END WHERE label = ?",
-                (contract, label),
-            )
-            ledger.event(self._db, now, f"ordered: contract {contract}", label)
-
-    def _never_was(self, now: float, label: str, reason: str) -> None:
-        ledger.update(self._db, label, state="ended", ended=now, reason=reason)
-        ledger.event(self._db, now, f"not ordered: {reason}", label)
 
     def _end(self, now: float, boxes: Sequence[Box]) -> None:
         """Destroy what is at its end, and what is ours and wanted by nobody, until it is not listed."""
@@ -358,7 +292,7 @@ class Controller:
                 self._market.destroy(contract)
                 ledger.event(self._db, now, f"destroyed contract {contract}, which nobody wanted")
             except MarketError as error:
-                self._in_trouble(now, f"A box cannot be ended: {error}")
+                self._journal.in_trouble(now, f"A box cannot be ended: {error}")
         for box in boxes:
             if box.state != "ending" or box.contract is None:
                 continue
@@ -368,7 +302,7 @@ class Controller:
                 self._market.destroy(box.contract)
                 self._destroyed.setdefault(box.label, now)
             except MarketError as error:
-                self._in_trouble(now, f"Box {box.label} cannot be ended: {error}")
+                self._journal.in_trouble(now, f"Box {box.label} cannot be ended: {error}")
 
     def _renew(self, now: float, boxes: Sequence[Box], spent: Spending) -> None:
         """Renew the leases of boxes that may go on; those for which the budget has no room end now."""
@@ -383,12 +317,6 @@ class Controller:
                 ledger.update(self._db, box.label, lease=lease)
 
     # --- what is told ---
-
-    def _in_trouble(self, now: float, what: str) -> None:
-        self._trouble = what
-        if what != self._told_trouble[0] or now - self._told_trouble[1] > 3600:
-            self._told_trouble = (what, now)
-            ledger.event(self._db, now, what)
 
     def _tell(
         self,
@@ -406,17 +334,10 @@ class Controller:
             fallback = "waits" if resumption > now else "here"
         said: dict[str, object] = {
             "why": desire.why,
-            "trouble": self._trouble,
             "fallback": fallback,
             "resumes": resumption if resumption > now else None,
         }
-        for name, value in said.items():
-            if self._told.get(name, self) != value:
-                self._told[name] = value
-                ledger.put_fact(self._db, name, value, now)
-        if now - float(str(self._told.get("beat", 0))) >= 30:
-            self._told["beat"] = now
-            ledger.put_fact(self._db, "beat", now, now)
+        self._journal.tell(now, said)
 
 
 def label_prefix(settings: FleetSettings) -> str:

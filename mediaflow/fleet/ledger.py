@@ -172,6 +172,15 @@ def update(db: sqlite3.Connection, label: str, **columns: Any) -> None:
     db.execute(f"UPDATE boxes SET {names} WHERE label = ?", (*columns.values(), label))
 
 
+def turn(db: sqlite3.Connection, label: str, state: str, reason: str, now: float) -> None:
+    """Set a box's state, and why; what has come nearer to its end meanwhile stays there."""
+    db.execute(
+        "UPDATE boxes SET state = ?, reason = ? WHERE label = ? AND state NOT IN ('ending', 'ended')",
+        (state, reason, label),
+    )
+    event(db, now, f"{state}: {reason}", label)
+
+
 def insert(db: sqlite3.Connection, columns: Mapping[str, Any]) -> None:
     """Write down a new box."""
     marks = ", ".join("?" * len(columns))

@@ -230,7 +230,7 @@ class Vast:
         code, said = self._said(answer)
         contract = _contract_in(answer)
         status = answer.status_code
-        if contract is not None or status >= 500:
+        if contract is not None or status == 408 or status >= 500:
             return OrderUncertain(f"Vast.ai answered an order with an error ({status}: {said}).", contract)
         if "no_such_ask" in f"{code} {said}" or status == 410:
             return OfferGone(f"The offer is gone ({said}).")
