@@ -27,6 +27,23 @@ def refuse(world: World, error: MarketError, times: int) -> list[int]:
     return asked
 
 
+def cut_off(world: World, minutes: float) -> None:
+    """Let this machine have no network for a while."""
+    door = world.trade._door
+
+    def unanswered() -> None:
+        raise MarketError("no network")
+
+    world.connected, world.trade._door = False, unanswered  # type: ignore[method-assign]
+    world.go_on(minutes)
+    world.connected, world.trade._door = True, door  # type: ignore[method-assign]
+
+
+def blamed(world: World) -> set[int]:
+    """The machines that are left alone because a box of theirs failed."""
+    return {row[0] for row in world.db.execute("SELECT machine FROM blocks")}
+
+
 def test_nothing_is_rented_while_nothing_waits() -> None:
     world = World()
     world.go_on(120)
@@ -100,6 +117,78 @@ def test_an_order_that_could_not_be_sent_made_no_box_and_is_made_anew_soon() -> 
     assert len(asked) >= 3
     assert [box.reason for box in world.all_boxes()[:2]] == ["no connection"] * 2
     assert world.all_boxes()[2].intended - world.all_boxes()[0].intended < 120
+
+
+def test_nothing_is_rented_while_no_gateway_runs_and_something_is_as_soon_as_it_does() -> None:
+    world = World()
+    world.serves = False
+    world.submit(400_000)  # late already
+    world.go_on(60)
+    assert not world.all_boxes()
+    assert "gateway does not run" in world.desire.why
+    assert "gateway does not run" in str(ledger.fact(world.db, "trouble"))
+    world.serves = True
+    world.step()
+    assert world.all_boxes()
+
+
+def test_a_box_that_could_not_say_hello_for_want_of_a_gateway_is_ended_without_blame() -> None:
+    world = World()
+    world.submit()
+    (box,) = world.until(lambda: world.known("loading"))
+    world.serves = False
+    world.until(lambda: box.label not in {each.label for each in world.known()}, 1)
+    assert not blamed(world)
+
+
+@pytest.mark.parametrize("seconds", [60, 140, 300])
+def test_boxes_that_were_silent_while_this_machine_was_cut_off_go_on(seconds: float) -> None:
+    world = World()
+    world.submit(300_000)
+    world.until(lambda: sum(box.done > 0 for box in world.known("working")) == 3)
+    before = {box.label for box in world.known("working")}
+    cut_off(world, seconds / 60)
+    world.go_on(5)
+    assert before & {box.label for box in world.known("working")}
+    assert not any("has said nothing" in what for what in world.events())
+    assert not blamed(world)
+
+
+def test_boxes_that_ended_themselves_while_this_machine_was_off_are_not_blamed() -> None:
+    world = World()
+    world.submit(300_000)
+    world.until(lambda: len(world.known("working")) == 3)
+    before = {box.label for box in world.known()}
+    world.go_on(15, ticks=False)
+    assert not world.real()
+    world.begin()
+    world.go_on(5)
+    assert not before & {box.label for box in world.known()}
+    assert not blamed(world)
+
+
+def test_boxes_that_are_silent_all_at_once_are_ended_without_blame() -> None:
+    world = World()
+    world.submit(300_000)
+    world.until(lambda: len(world.known("working")) == 3)
+    before = {box.label for box in world.known()}
+    world.connected = False  # the market can be reached
+    world.until(lambda: not before & {box.label for box in world.known("working")}, 1)
+    assert not blamed(world)
+
+
+def test_a_box_that_alone_is_silent_is_ended_and_its_machine_blamed() -> None:
+    world = World()
+    world.submit(300_000)
+    world.until(lambda: len(world.known("working")) == 3)
+    box = world.known()[0]
+    world.boxes._ran.clear()
+    live = world.boxes._live
+    world.boxes._live = lambda rented, *rest: (  # type: ignore[method-assign]
+        None if rented.label == box.label else live(rented, *rest)
+    )
+    world.until(lambda: box.label not in {each.label for each in world.known("working")}, 1)
+    assert blamed(world) == {box.machine}
 
 
 pytestmark = pytest.mark.slow

@@ -10,11 +10,13 @@ from __future__ import annotations
 import secrets
 import sqlite3
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from mediaflow.fleet import hosts, ledger
 from mediaflow.fleet.backlog import Backlog
 from mediaflow.fleet.cost import Estimate, Scale, fitting, learned_scale
-from mediaflow.fleet.health import DRAINING_SECONDS, Pace, Verdict, verdict
+from mediaflow.fleet.health import DRAINING_SECONDS, Pace, Verdict, silence, silence_limit, verdict
+from mediaflow.fleet.hearing import Hearing
 from mediaflow.fleet.journal import Journal
 from mediaflow.fleet.ledger import Box
 from mediaflow.fleet.listing import MISSING_LISTS, MISSING_SECONDS, UNCERTAIN_SECONDS, Listing
@@ -43,6 +45,7 @@ WATCHED_SECONDS = 900.0
 IDLE_PAUSE_SECONDS = 600.0
 # So many boxes that failed, one after another and before they did anything: something of ours is wrong.
 FAILURES, FAILURES_WITHIN = 3, 7200.0
+NO_GATEWAY = "This machine's gateway does not run, and boxes could not reach it (mediaflow up starts it)."
 # Below this many dollars of credit nothing is ordered.
 LEAST_CREDIT = 0.5
 
@@ -50,7 +53,8 @@ LEAST_CREDIT = 0.5
 class Controller:
     """Rents and ends boxes on a market, and writes it all into the ledger.
 
-    `environment` makes the variables of a box of its label and its token; `secret` makes a token.
+    `environment` makes the variables of a box of its label and its token; `secret` makes a token; `serves`
+    says whether this machine's gateway runs.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class Controller:
         environment: Environment = lambda _label, _token: {},
         secret: Callable[[], str] = secrets.token_urlsafe,
         policy: Policy = by_deadline,
+        serves: Callable[[], bool] = lambda: True,
     ) -> None:
         self._market, self._db, self._settings = market, db, settings
         self._policy = policy
@@ -72,6 +77,7 @@ class Controller:
         self._ordering = Ordering(
             market, db, settings, self._journal, self._listing.prefix, environment, secret
         )
+        self._hearing = Hearing(serves, silence_limit(settings) / 2)
         self._pace = Pace()
         self._destroyed: dict[str, float] = {}
         self._strays: list[int] = []
@@ -93,6 +99,10 @@ class Controller:
         if self._ordering.paused(now) is None:
             self._journal.trouble = ""
         self._look(now, boxes, backlog)
+        if boxes or backlog.waiting:
+            self._hearing.look(now, boxes, listed=self._listing.at == now)
+            if not self._hearing.served:
+                self._journal.in_trouble(now, NO_GATEWAY)
         self._judge(now, ledger.boxes(self._db), backlog)
         boxes = ledger.boxes(self._db)
         spent = spending(self._db, now) if boxes or backlog.waiting else Spending(0, 0)
@@ -133,6 +143,11 @@ class Controller:
         """Mark boxes that are no good, and those that are over."""
         mix = backlog.total(ready=True)
         speeds = Speeds(ledger.rates(self._db)) if boxes and mix else Speeds()
+        audible = self._hearing.since(now)
+        greeted = [box for box in boxes if box.hello is not None and box.state in ("working", "draining")]
+        limit = silence_limit(self._settings)
+        # What silences all of them is not the fault of one.
+        all_silent = len(greeted) > 1 and all(silence(box, now) > limit for box in greeted)
         for box in boxes:
             if box.state == "ending":
                 self._confirm(now, box)
@@ -148,12 +163,15 @@ class Controller:
                 self._listing.unchanged(box.label, now),
                 now,
                 self._settings,
+                audible,
             )
             if found is None and missing:
                 found = Verdict("the market lists it no more")
             if found is None and box.state == "working":
                 found = self._pace.look(box, mix, speeds, now)
             if found is not None:
+                if all_silent or self._hearing.lapsed(box):
+                    found = replace(found, strike=False)
                 self._give_up(now, box, found)
             elif box.state == "draining" and self._is_drained(box, now):
                 self._change(now, box, "ending", box.reason or "drained")
@@ -248,6 +266,7 @@ class Controller:
             offers=lambda: self.offers(now),
             resumes=resumes(self._settings.fallback, backlog, now),
             scale=learned_scale(self._db) if waits else Scale(),
+            audible=self._hearing.since(now),
         )
 
     def offers(self, now: float) -> list[Offer]:
@@ -269,6 +288,8 @@ class Controller:
     def _why_not(self, now: float, boxes: Sequence[Box], wish: Estimate, spent: Spending) -> str | None:
         if (paused := self._ordering.paused(now)) is not None:
             return paused
+        if not self._hearing.served:
+            return "this machine's gateway does not run"
         if self._listing.at < now:
             return "it is not known what is rented"
         if (credit := ledger.fact(self._db, "credit")) is not None and credit < LEAST_CREDIT and boxes:

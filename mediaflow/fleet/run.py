@@ -21,6 +21,7 @@ from mediaflow.fleet.measuring import measure_here
 from mediaflow.fleet.settings import FleetSettings
 from mediaflow.fleet.vast import Vast
 from mediaflow.ops.lock import Lock, holder
+from mediaflow.service.handshake import runs_here
 
 LOCK = "fleet"
 # Between two ticks: while all goes its way, while a box begins or ends, and while all boxes are ended.
@@ -41,7 +42,14 @@ class Running:
         self.market: Market = Vast(fleet, api_key())
         self.db = ledger.open_ledger()
         self._fleet, self._say = fleet, say
-        self._controller = Controller(self.market, self.db, fleet, environment=births(fleet))
+        gateway = fleet.gateway
+        self._controller = Controller(
+            self.market,
+            self.db,
+            fleet,
+            environment=births(fleet),
+            serves=lambda: runs_here(gateway.listen, gateway.port),
+        )
         self._backlog = Backlog()
         self._said = ""
         self._measured = float("-inf")
