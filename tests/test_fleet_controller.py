@@ -10,6 +10,7 @@ from mediaflow.fleet import ledger
 from mediaflow.fleet.market import MarketError, OfferGone, Order, OrderUncertain, Refused
 from mediaflow.fleet.simulator.arrivals import HOUR
 from mediaflow.fleet.spending import spending
+from tests.market import Scene
 from tests.world import World
 
 
@@ -189,6 +190,48 @@ def test_a_box_that_alone_is_silent_is_ended_and_its_machine_blamed() -> None:
     )
     world.until(lambda: box.label not in {each.label for each in world.known("working")}, 1)
     assert blamed(world) == {box.machine}
+
+
+def test_of_an_order_carried_out_twice_whose_answer_was_lost_one_box_is_kept() -> None:
+    scene = Scene()
+    scene.market.twice = True
+    scene.tick(2)
+    (contract,) = scene.market.rented
+    assert [box.contract for box in scene.boxes()] == [contract]
+    scene.tick(60, 10)
+    assert list(scene.market.rented) == [contract]
+    assert not scene.blamed()
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["going on", "started again"])
+@pytest.mark.parametrize("back", [5.0, 7200.0])
+def test_a_clock_that_is_set_back_keeps_nothing_from_being_seen_and_makes_nothing_younger(
+    back: float, again: bool
+) -> None:
+    scene = Scene()
+    for _ in range(30):
+        scene.tick(1, 10)
+        scene.hear(done=1, worked=scene.now, in_hand=5)
+    scene.tick()
+    (before,) = scene.boxes()
+    assert before.running is not None
+    lists, ran = scene.market.lists, scene.now - before.running
+    scene.now -= back
+    if again:
+        scene.begin()
+    scene.tick(2)
+    assert scene.market.lists == lists + 2
+    (box,) = scene.boxes()
+    assert box.state == "working"
+    assert box.running is not None
+    assert ran <= scene.now - box.running < ran + 60
+    assert box.lease - scene.now <= scene.settings.silence_minutes * 60
+    assert box.expires - box.intended == before.expires - before.intended
+    assert ledger.fact(scene.db, "beat") <= scene.now
+    scene.market.rented.clear()
+    for _ in range(30):
+        scene.tick(1, 10)
+    assert before.label not in {box.label for box in scene.boxes()}
 
 
 pytestmark = pytest.mark.slow

@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from mediaflow.fleet import hosts, ledger
+from mediaflow.fleet import clock, hosts, ledger
 from mediaflow.fleet.backlog import Backlog
 from mediaflow.fleet.cost import Estimate, Scale, fitting, learned_scale
 from mediaflow.fleet.health import DRAINING_SECONDS, Pace, Verdict, silence, silence_limit, verdict
@@ -69,15 +69,27 @@ class Controller:
         serves: Callable[[], bool] = lambda: True,
     ) -> None:
         self._market, self._db, self._settings = market, db, settings
-        self._policy = policy
+        self._environment, self._secret = environment, secret
+        self._policy, self._serves = policy, serves
         # drain, or down: nothing is ordered, and what is there goes, as with the fact `hold` of the ledger.
         self.hold = ""
-        self._journal = Journal(db)
-        self._listing = Listing(label_prefix(settings))
+        self._last = float(ledger.fact(db, "beat") or "-inf")
+        self._forget()
+
+    def _forget(self) -> None:
+        """As when it was just begun."""
+        self._journal = Journal(self._db)
+        self._listing = Listing(label_prefix(self._settings))
         self._ordering = Ordering(
-            market, db, settings, self._journal, self._listing.prefix, environment, secret
+            self._market,
+            self._db,
+            self._settings,
+            self._journal,
+            self._listing.prefix,
+            self._environment,
+            self._secret,
         )
-        self._hearing = Hearing(serves, silence_limit(settings) / 2)
+        self._hearing = Hearing(self._serves, silence_limit(self._settings) / 2)
         self._pace = Pace()
         self._destroyed: dict[str, float] = {}
         self._strays: list[int] = []
@@ -87,6 +99,10 @@ class Controller:
 
     def tick(self, now: float, backlog: Backlog) -> Desire:
         """Look, judge, decide, and do it. Errors of the market are told in the ledger, not raised."""
+        if now < self._last:
+            clock.set_back(self._db, self._last - now, now)
+            self._forget()
+        self._last = now
         boxes = ledger.boxes(self._db)
         if (
             not boxes

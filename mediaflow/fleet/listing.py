@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mediaflow.fleet import ledger
 from mediaflow.fleet.ledger import Box
@@ -49,6 +49,7 @@ class Listing:
                 continue
             box = known.get(instance.label)
             if box is not None and box.contract is None:
+                known[box.label] = replace(box, contract=instance.contract)
                 ledger.update(db, box.label, contract=instance.contract)
                 ledger.event(db, now, f"adopted: contract {instance.contract}", box.label)
                 if box.state == "intended":
