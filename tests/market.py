@@ -108,7 +108,7 @@ class Scene:
         """Tick so many times. Work that waits is due within the hour."""
         for _ in range(times):
             waiting = (Waiting("embed", self.items, START + 3600, START),) if self.items else ()
-            self.desire = self.controller.tick(self.now, Backlog(waiting, {}))
+            self.desire = self.controller.tick(self.now, Backlog(waiting, {}, self.known))
             self.now += seconds
 
     def hear(self, **columns: Any) -> None:

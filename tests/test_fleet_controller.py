@@ -234,6 +234,55 @@ def test_a_clock_that_is_set_back_keeps_nothing_from_being_seen_and_makes_nothin
     assert before.label not in {box.label for box in scene.boxes()}
 
 
+def test_where_nobody_hands_out_what_waits_boxes_become_seldom_until_one_has_a_result() -> None:
+    scene = Scene()
+    for _ in range(12 * 60):
+        scene.tick(12, 10)
+        scene.hear()
+    assert 3 <= len(scene.market.ordered) <= 10
+    assert "nothing to do" in scene.desire.why
+    count = len(scene.market.ordered)
+    label = scene.boxes(ended=True)[-1].label
+    ledger.update(scene.db, label, worked=scene.now, done=1)
+    scene.tick()
+    assert len(scene.market.ordered) == count + 1
+
+
+def test_after_boxes_that_failed_one_after_another_there_are_pauses_that_grow() -> None:
+    scene = Scene()
+    for _ in range(24 * 60):
+        scene.tick(6, 10)
+        for box in scene.boxes():
+            ledger.update(scene.db, box.label, trouble="no GPU")
+    assert 5 <= len(scene.market.ordered) <= 12
+    assert "failed" in scene.desire.why
+
+
+def test_boxes_that_were_ended_while_they_loaded_are_no_failures() -> None:
+    scene = Scene(caps={"boxes": 3, "per_day": 60, "per_month": 600})
+    scene.items = 200_000
+    scene.tick(10)
+    assert len(scene.market.rented) == 3
+    scene.controller.hold = "down"
+    scene.tick(5)
+    assert not scene.market.rented
+    scene.begin(caps={"boxes": 3, "per_day": 60, "per_month": 600})
+    scene.tick(3)
+    assert scene.market.rented
+
+
+def test_nothing_is_ordered_for_a_backlog_that_cannot_be_read_and_it_is_said() -> None:
+    scene = Scene()
+    scene.known = False
+    scene.tick(3)
+    assert not scene.market.ordered
+    assert "catalog cannot be read" in ledger.fact(scene.db, "trouble")
+    scene.known = True
+    scene.tick()
+    assert scene.market.ordered
+    assert not ledger.fact(scene.db, "trouble")
+
+
 pytestmark = pytest.mark.slow
 FAULTS = (
     "late twice gone stuck exited offline outbid slow silent wrong empty stale 429 5xx outage credit".split()

@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from mediaflow.fleet import clock, hosts, ledger
+from mediaflow.fleet import clock, fruitless, hosts, ledger
 from mediaflow.fleet.backlog import Backlog
 from mediaflow.fleet.cost import Estimate, Scale, fitting, learned_scale
 from mediaflow.fleet.health import DRAINING_SECONDS, Pace, Verdict, silence, silence_limit, verdict
@@ -41,11 +41,8 @@ ACCOUNT_SECONDS = 600.0
 OFFERS_SECONDS = 45.0
 # After the last box has ended, it is looked for at every tick for a while.
 WATCHED_SECONDS = 900.0
-# The pause before the next order after a box without work.
-IDLE_PAUSE_SECONDS = 600.0
-# So many boxes that failed, one after another and before they did anything: something of ours is wrong.
-FAILURES, FAILURES_WITHIN = 3, 7200.0
 NO_GATEWAY = "This machine's gateway does not run, and boxes could not reach it (mediaflow up starts it)."
+NO_CATALOG = "The catalog cannot be read: what waits is taken to be as it was, and nothing more is ordered."
 # Below this many dollars of credit nothing is ordered.
 LEAST_CREDIT = 0.5
 
@@ -94,6 +91,7 @@ class Controller:
         self._destroyed: dict[str, float] = {}
         self._strays: list[int] = []
         self._offers: tuple[float, Sequence[Offer]] = (float("-inf"), ())
+        self._known = True
         self._account_at = float("-inf")
         self._watched_until = float("-inf")
 
@@ -104,8 +102,10 @@ class Controller:
             self._forget()
         self._last = now
         boxes = ledger.boxes(self._db)
+        known, self._known = backlog.current and self._known, backlog.current
         if (
-            not boxes
+            known
+            and not boxes
             and not backlog.waiting
             and now - self._listing.at < self._look_seconds(now, boxes, backlog)
         ):
@@ -114,6 +114,8 @@ class Controller:
             return desire
         if self._ordering.paused(now) is None:
             self._journal.trouble = ""
+        if not backlog.current:
+            self._journal.in_trouble(now, NO_CATALOG)
         self._look(now, boxes, backlog)
         if boxes or backlog.waiting:
             self._hearing.look(now, boxes, listed=self._listing.at == now)
@@ -215,6 +217,8 @@ class Controller:
     def _give_up(self, now: float, box: Box, found: Verdict) -> None:
         if found.strike:
             hosts.strike(self._db, box.machine, box.host, found.reason, now)
+            if not box.done:
+                fruitless.note(self._db, box.label, now, idle=False)
         self._change(now, box, "ending", found.reason)
 
     def _ended(self, now: float, box: Box, reason: str) -> None:
@@ -258,11 +262,9 @@ class Controller:
         for box in wanted:
             if box.label in desire.release:
                 self._release(now, box, "not needed any more")
-                if box.hello is not None and box.in_hand == 0 and desire.order is None:
-                    until = now + self._idle_pause(box, now)
-                    self._ordering.pause(until, "a box has just had nothing to do")
+                self._note_idle(now, box, backlog, desire)
         if desire.order is not None:
-            why = self._why_not(now, boxes, desire.order, spent)
+            why = self._why_not(now, boxes, backlog, desire.order, spent)
             if why is None:
                 self._offers = (float("-inf"), ())
                 self._ordering.place(now, desire.order)
@@ -293,30 +295,35 @@ class Controller:
         machines |= self._ordering.left_out(now)
         return fitting(self._offers[1], self._settings, machines, bad_hosts)
 
-    def _idle_pause(self, box: Box, now: float) -> float:
+    def _note_idle(self, now: float, box: Box, backlog: Backlog, desire: Desire) -> None:
         """A box that found nothing to do although something waits: the next would not either."""
-        return IDLE_PAUSE_SECONDS if now - (box.worked or box.hello or now) > 60 else 0.0
+        if box.hello is None or box.in_hand:
+            return
+        idle = now - max(box.worked or 0.0, box.hello)
+        if not box.done and idle > self._settings.idle_minutes * 60 and backlog.total(ready=True):
+            fruitless.note(self._db, box.label, now, idle=True)
+        if desire.order is None and idle > 60:
+            self._ordering.pause(now + fruitless.IDLE_SECONDS, "a box has just had nothing to do")
 
     def _release(self, now: float, box: Box, reason: str) -> None:
         """Let a box finish what it has in hand; one that has not begun ends at once."""
         self._change(now, box, "draining" if box.hello is not None else "ending", reason)
 
-    def _why_not(self, now: float, boxes: Sequence[Box], wish: Estimate, spent: Spending) -> str | None:
+    def _why_not(
+        self, now: float, boxes: Sequence[Box], backlog: Backlog, wish: Estimate, spent: Spending
+    ) -> str | None:
         if (paused := self._ordering.paused(now)) is not None:
             return paused
+        if not backlog.current:
+            return "what waits cannot be read now"
         if not self._hearing.served:
             return "this machine's gateway does not run"
         if self._listing.at < now:
             return "it is not known what is rented"
         if (credit := ledger.fact(self._db, "credit")) is not None and credit < LEAST_CREDIT and boxes:
             return f"the account has {credit:.2f} $ left"
-        failed = self._db.execute(
-            "SELECT COUNT(*), MAX(ended) FROM (SELECT hello, ended FROM boxes WHERE state = 'ended'"
-            " AND contract IS NOT NULL ORDER BY ended DESC LIMIT ?) WHERE hello IS NULL AND ended > ?",
-            (FAILURES, now - FAILURES_WITHIN),
-        ).fetchone()
-        if failed[0] >= FAILURES and now - failed[1] < 1800.0:
-            return "the last boxes did not come up (`mediaflow fleet logs BOX`)"
+        if (why := fruitless.pause(self._db, now)) is not None:
+            return why
         needed = min(wish.start.warm + wish.work, 1800.0)
         return refusal(spent, boxes, wish.price, wish.offer.traffic_in, needed, self._settings)
 

@@ -68,6 +68,8 @@ CREATE TABLE IF NOT EXISTS blocks (
     until REAL NOT NULL,
     reason TEXT NOT NULL
 );
+-- Boxes that ended before they had a result: for want of work, or because they were no good.
+CREATE TABLE IF NOT EXISTS fruitless (label TEXT PRIMARY KEY, at REAL NOT NULL, idle INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS events (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     at REAL NOT NULL,

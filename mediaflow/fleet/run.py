@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from threading import Event
 
 from mediaflow.catalog.database import connect as open_catalog
@@ -125,6 +126,7 @@ class Running:
                     measure_here(catalog, self.db, time.time())
         except (MediaflowError, sqlite3.Error) as error:
             self._say(f"fleet: the catalog cannot be read ({error}); going on with what was known")
+            self._backlog = replace(self._backlog, current=False)
         return self._backlog
 
 
