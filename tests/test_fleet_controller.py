@@ -7,9 +7,9 @@ from collections import Counter
 import pytest
 
 from mediaflow.fleet import ledger
-from mediaflow.fleet.market import MarketError, OfferGone, Order, OrderUncertain, Refused
+from mediaflow.fleet.market import Charge, MarketError, OfferGone, Order, OrderUncertain, Refused
 from mediaflow.fleet.simulator.arrivals import HOUR
-from mediaflow.fleet.spending import spending
+from mediaflow.fleet.spending import day_start, spending
 from tests.market import Scene
 from tests.world import World
 
@@ -281,6 +281,33 @@ def test_nothing_is_ordered_for_a_backlog_that_cannot_be_read_and_it_is_said() -
     scene.tick()
     assert scene.market.ordered
     assert not ledger.fact(scene.db, "trouble")
+
+
+def test_a_charge_without_a_label_counts_for_the_box_of_its_contract() -> None:
+    scene = Scene()
+    scene.tick()
+    (box,) = scene.boxes()
+    assert box.contract is not None
+    theirs = Charge(99, "", day_start(scene.now), 50.0)
+    scene.market.charged = [Charge(box.contract, "", day_start(scene.now), 2.0), theirs]
+    scene.tick()
+    assert spending(scene.db, scene.now).day == 2.0
+    assert scene.boxes()[0].charged == 2.0
+
+
+def test_where_what_was_paid_cannot_be_seen_it_is_said_and_the_credit_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scene = Scene()
+    scene.tick()
+
+    def unanswered(_since: float) -> list[Charge]:
+        raise MarketError("no answer")
+
+    monkeypatch.setattr(scene.market, "charges", unanswered)
+    scene.tick()
+    assert "What was paid cannot be seen" in ledger.fact(scene.db, "trouble")
+    assert ledger.fact(scene.db, "credit") == 50.0
 
 
 pytestmark = pytest.mark.slow

@@ -18,6 +18,7 @@ from mediaflow.fleet.cost import Estimate, Scale, fitting, learned_scale
 from mediaflow.fleet.health import DRAINING_SECONDS, Pace, Verdict, silence, silence_limit, verdict
 from mediaflow.fleet.hearing import Hearing
 from mediaflow.fleet.journal import Journal
+from mediaflow.fleet.labels import label_prefix
 from mediaflow.fleet.ledger import Box
 from mediaflow.fleet.listing import MISSING_LISTS, MISSING_SECONDS, UNCERTAIN_SECONDS, Listing
 from mediaflow.fleet.market import Market, MarketError, Offer
@@ -152,8 +153,15 @@ class Controller:
             self._journal.in_trouble(now, f"What is rented cannot be seen: {error}")
 
     def _ask_account(self, now: float) -> None:
-        write_charges(self._db, self._market.charges(now - 3 * 86400), self._listing.prefix, now)
-        ledger.put_fact(self._db, "credit", self._market.credit(), now)
+        """The one without the other where one of them cannot be known."""
+        try:
+            write_charges(self._db, self._market.charges(now - 3 * 86400), self._listing.prefix, now)
+        except MarketError as error:
+            self._journal.in_trouble(now, f"What was paid cannot be seen, and is estimated: {error}")
+        try:
+            ledger.put_fact(self._db, "credit", self._market.credit(), now)
+        except MarketError as error:
+            self._journal.in_trouble(now, f"How much credit is left cannot be seen: {error}")
 
     # --- what is wrong ---
 
@@ -382,8 +390,3 @@ class Controller:
             "resumes": resumption if resumption > now else None,
         }
         self._journal.tell(now, said)
-
-
-def label_prefix(settings: FleetSettings) -> str:
-    """With what the labels of this installation's boxes begin."""
-    return f"mediaflow-{settings.name}-"

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 
 from mediaflow.fleet import ledger
-from mediaflow.fleet.controller import label_prefix
+from mediaflow.fleet.labels import label_prefix
 from mediaflow.fleet.market import Instance, Market, MarketError
 from mediaflow.fleet.settings import FleetSettings
 

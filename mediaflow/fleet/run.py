@@ -14,8 +14,9 @@ from mediaflow.errors import MediaflowError, UsageError
 from mediaflow.fleet import ledger
 from mediaflow.fleet.backlog import Backlog, read_backlog
 from mediaflow.fleet.birth import births
-from mediaflow.fleet.controller import Controller, label_prefix
+from mediaflow.fleet.controller import Controller
 from mediaflow.fleet.key import api_key
+from mediaflow.fleet.labels import label_prefix
 from mediaflow.fleet.ledger import Box
 from mediaflow.fleet.market import Market, MarketError
 from mediaflow.fleet.measuring import measure_here

@@ -121,10 +121,14 @@ def write_charges(db: sqlite3.Connection, charges: Sequence[Charge], prefix: str
     days: dict[str, float] = ledger.fact(db, "charges") or {}
     fresh: dict[str, float] = {}
     totals: dict[str, float] = {}
+    label_of: dict[int, str] = dict(
+        db.execute("SELECT contract, label FROM boxes WHERE contract IS NOT NULL").fetchall()
+    )
     for charge in charges:
-        if charge.label.startswith(prefix):
+        label = label_of.get(charge.contract, charge.label)
+        if label.startswith(prefix):
             fresh[_name(charge.day)] = fresh.get(_name(charge.day), 0.0) + charge.dollars
-            totals[charge.label] = totals.get(charge.label, 0.0) + charge.dollars
+            totals[label] = totals.get(label, 0.0) + charge.dollars
     for name, dollars in fresh.items():
         days[name] = max(days.get(name, 0.0), dollars)  # a list cut short does not give money back
     ledger.put_fact(db, "charges", days, now)
