@@ -26,7 +26,7 @@ def offer(number: int, price: float) -> Offer:
 
 
 class Market:
-    """Eleven machines, the cheapest first. While it is `out`, it answers nothing."""
+    """Eleven machines, the cheapest first. `out`: it answers nothing; `stuck`: what cannot be destroyed."""
 
     def __init__(self) -> None:
         self.offered = [offer(number, 0.1 + 0.01 * number) for number in range(1, 12)]
@@ -35,6 +35,7 @@ class Market:
         self.destroyed: list[int] = []
         self.charged: Sequence[Charge] = ()
         self.out = self.twice = False
+        self.stuck: set[int] = set()
         self.lists = 0
 
     def offers(self) -> Sequence[Offer]:
@@ -67,6 +68,8 @@ class Market:
 
     def destroy(self, contract: int) -> None:
         self._door()
+        if contract in self.stuck:
+            raise MarketError("not now")
         if self.rented.pop(contract, None) is not None:
             self.destroyed.append(contract)
 

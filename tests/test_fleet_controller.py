@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
+from contextlib import closing
 
 import pytest
 
 from mediaflow.fleet import ledger
-from mediaflow.fleet.market import Charge, MarketError, OfferGone, Order, OrderUncertain, Refused
+from mediaflow.fleet.journal import Journal
+from mediaflow.fleet.market import Charge, Instance, MarketError, OfferGone, Order, OrderUncertain, Refused
 from mediaflow.fleet.simulator.arrivals import HOUR
 from mediaflow.fleet.spending import day_start, spending
 from tests.market import Scene
@@ -308,6 +311,67 @@ def test_where_what_was_paid_cannot_be_seen_it_is_said_and_the_credit_is_asked_f
     scene.tick()
     assert "What was paid cannot be seen" in ledger.fact(scene.db, "trouble")
     assert ledger.fact(scene.db, "credit") == 50.0
+
+
+@pytest.mark.parametrize("caps", [{"boxes": 1}, {"boxes": 3, "price_per_hour": 0.115}])
+def test_boxes_beyond_caps_that_were_lowered_meanwhile_are_released_the_dearest_first(
+    caps: dict[str, float],
+) -> None:
+    scene = Scene(caps={"boxes": 3, "per_day": 60, "per_month": 600})
+    scene.items = 200_000
+    scene.tick(5)
+    assert len(scene.boxes()) == 3
+    scene.begin(caps={"per_day": 60, "per_month": 600, **caps})
+    scene.tick(20)
+    assert {box.price for box in scene.boxes()} == {0.11}
+    assert len(scene.boxes()) <= caps["boxes"]
+
+
+def test_what_a_box_that_cannot_be_ended_may_cost_is_kept_of_the_budget() -> None:
+    scene = Scene(caps={"boxes": 2, "per_day": 60, "per_month": 600})
+    scene.items = 200_000
+    scene.tick(5)
+    stuck, other = scene.boxes()
+    assert stuck.contract is not None
+    scene.market.stuck.add(stuck.contract)
+    ledger.update(scene.db, stuck.label, state="ending")
+    # Enough for the lease of one.
+    scene.begin(caps={"boxes": 2, "per_day": 0.046, "per_month": 600})
+    scene.tick(4)
+    found = ledger.box(scene.db, other.label)
+    assert found is not None
+    assert found.reason == "the budget is spent"
+
+
+def test_what_nobody_wanted_is_told_once_and_destroyed_once_while_the_list_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scene = Scene()
+    contract = scene.market.rent("mediaflow-test-unknown")
+    calls: list[int] = []
+    monkeypatch.setattr(scene.market, "destroy", calls.append)
+    scene.tick(3)
+    assert calls == [contract] * 3  # it is listed still
+
+    def unanswered() -> list[Instance]:
+        raise MarketError("no answer")
+
+    monkeypatch.setattr(scene.market, "instances", unanswered)
+    scene.tick(5)
+    assert calls == [contract] * 3
+    told = scene.db.execute("SELECT COUNT(*) FROM events WHERE what LIKE 'destroyed%'").fetchone()[0]
+    assert told == 1
+
+
+def test_what_could_not_be_written_down_is_told_again() -> None:
+    with closing(ledger.open_ledger(":memory:")) as db:
+        journal = Journal(db)
+        db.execute("PRAGMA query_only = ON")
+        with pytest.raises(sqlite3.Error):
+            journal.tell(1.0, {"why": "something"})
+        db.execute("PRAGMA query_only = OFF")
+        journal.tell(2.0, {"why": "something"})
+        assert ledger.fact(db, "why") == "something"
 
 
 pytestmark = pytest.mark.slow

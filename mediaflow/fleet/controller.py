@@ -15,12 +15,13 @@ from dataclasses import replace
 from mediaflow.fleet import clock, fruitless, hosts, ledger
 from mediaflow.fleet.backlog import Backlog
 from mediaflow.fleet.cost import Estimate, Scale, fitting, learned_scale
-from mediaflow.fleet.health import DRAINING_SECONDS, Pace, Verdict, silence, silence_limit, verdict
+from mediaflow.fleet.ending import Ending
+from mediaflow.fleet.health import Pace, Verdict, silence, silence_limit, verdict
 from mediaflow.fleet.hearing import Hearing
 from mediaflow.fleet.journal import Journal
 from mediaflow.fleet.labels import label_prefix
 from mediaflow.fleet.ledger import Box
-from mediaflow.fleet.listing import MISSING_LISTS, MISSING_SECONDS, UNCERTAIN_SECONDS, Listing
+from mediaflow.fleet.listing import MISSING_SECONDS, UNCERTAIN_SECONDS, Listing
 from mediaflow.fleet.market import Market, MarketError, Offer
 from mediaflow.fleet.ordering import Environment, Ordering
 from mediaflow.fleet.policies import Desire, Policy, Situation, by_deadline
@@ -31,8 +32,10 @@ from mediaflow.fleet.spending import (
     DRAIN_SECONDS,
     Spending,
     over_budget,
+    over_caps,
     refusal,
     spending,
+    still,
     write_charges,
 )
 
@@ -89,8 +92,7 @@ class Controller:
         )
         self._hearing = Hearing(self._serves, silence_limit(self._settings) / 2)
         self._pace = Pace()
-        self._destroyed: dict[str, float] = {}
-        self._strays: list[int] = []
+        self._ending = Ending(self._market, self._db, self._listing, self._journal)
         self._offers: tuple[float, Sequence[Offer]] = (float("-inf"), ())
         self._known = True
         self._account_at = float("-inf")
@@ -126,7 +128,7 @@ class Controller:
         boxes = ledger.boxes(self._db)
         spent = spending(self._db, now) if boxes or backlog.waiting else Spending(0, 0)
         desire = self._decide(now, boxes, backlog, spent)
-        self._end(now, ledger.boxes(self._db))
+        self._ending.destroy(now, ledger.boxes(self._db))
         self._renew(now, ledger.boxes(self._db), spent)
         self._tell(now, backlog, desire, ledger.boxes(self._db), spent)
         return desire
@@ -134,7 +136,7 @@ class Controller:
     # --- what is there ---
 
     def _look_seconds(self, now: float, boxes: Sequence[Box], backlog: Backlog) -> float:
-        watched = boxes or backlog.waiting or self._strays or self.hold or now < self._watched_until
+        watched = boxes or backlog.waiting or self._ending.strays or self.hold or now < self._watched_until
         return 0.0 if watched else IDLE_LOOK_SECONDS
 
     def _look(self, now: float, boxes: Sequence[Box], backlog: Backlog) -> None:
@@ -145,7 +147,7 @@ class Controller:
             instances = self._market.instances()
             if self._listing.is_odd(instances, boxes):
                 raise MarketError("The market lists no box at all, and some were there.")
-            self._strays = self._listing.enter(self._db, instances, boxes, now)
+            self._ending.strays = self._listing.enter(self._db, instances, boxes, now)
             if (boxes or self._watched_until > now) and now - self._account_at > ACCOUNT_SECONDS:
                 self._account_at = now
                 self._ask_account(now)
@@ -176,7 +178,8 @@ class Controller:
         all_silent = len(greeted) > 1 and all(silence(box, now) > limit for box in greeted)
         for box in boxes:
             if box.state == "ending":
-                self._confirm(now, box)
+                if self._ending.is_over(box, now):
+                    self._ended(now, box, box.reason or "nothing came of the order")
                 continue
             missing = self._listing.is_missing(box.label, now, seconds=MISSING_SECONDS)
             if box.contract is None:
@@ -199,28 +202,8 @@ class Controller:
                 if all_silent or self._hearing.lapsed(box):
                     found = replace(found, strike=False)
                 self._give_up(now, box, found)
-            elif box.state == "draining" and self._is_drained(box, now):
+            elif box.state == "draining" and self._ending.is_drained(box, now):
                 self._change(now, box, "ending", box.reason or "drained")
-
-    def _confirm(self, now: float, box: Box) -> None:
-        """A box at its end is ended when it was destroyed and is not listed any more."""
-        destroyed = self._destroyed.get(box.label)
-        if box.contract is None:
-            if self._listing.is_missing(box.label, now) and now - box.intended > UNCERTAIN_SECONDS:
-                self._ended(now, box, box.reason or "nothing came of the order")
-        elif (
-            destroyed is not None
-            and self._listing.at > destroyed
-            and self._listing.is_missing(box.label, now, lists=MISSING_LISTS - 1)
-        ):
-            self._ended(now, box, box.reason or "")
-
-    def _is_drained(self, box: Box, now: float) -> bool:
-        since = float((ledger.fact(self._db, f"drain {box.label}") or {}).get("since", 0))
-        if now - since > DRAINING_SECONDS or box.hello is None:
-            return True
-        # What it had in hand when it was told is answered or went home: the gateway wrote since.
-        return box.in_hand == 0 and now - since > 15
 
     def _give_up(self, now: float, box: Box, found: Verdict) -> None:
         if found.strike:
@@ -233,7 +216,7 @@ class Controller:
         ledger.update(self._db, box.label, state="ended", ended=now, reason=reason)
         ledger.event(self._db, now, f"ended: {reason}", box.label)
         self._db.execute("DELETE FROM facts WHERE name = ?", (f"drain {box.label}",))
-        self._destroyed.pop(box.label, None)
+        self._ending.forget(box.label)
         self._pace.forget(box.label)
         self._watched_until = now + WATCHED_SECONDS
 
@@ -254,8 +237,12 @@ class Controller:
                     state = "draining" if hold == "drain" and box.hello is not None else "ending"
                     self._change(now, box, state, f"asked for: mediaflow fleet {hold}")
             return Desire(f"Nothing is rented until `mediaflow fleet resume` (`fleet {hold}`).")
-        for box in over_budget(spent, wanted, self._settings, DRAIN_SECONDS):
+        owed = self._owed(now, boxes)
+        for box in over_budget(spent, wanted, self._settings, owed, DRAIN_SECONDS):
             self._release(now, box, "the budget is spent")
+            wanted.remove(box)
+        for box in over_caps(wanted, self._settings):
+            self._release(now, box, "the caps were lowered")
             wanted.remove(box)
         for box in list(wanted):
             if box.expires - now < DRAIN_SECONDS:
@@ -337,29 +324,11 @@ class Controller:
 
     # --- what is done ---
 
-    def _end(self, now: float, boxes: Sequence[Box]) -> None:
-        """Destroy what is at its end, and what is ours and wanted by nobody, until it is not listed."""
-        for contract in list(self._strays):
-            try:
-                self._market.destroy(contract)
-                ledger.event(self._db, now, f"destroyed contract {contract}, which nobody wanted")
-            except MarketError as error:
-                self._journal.in_trouble(now, f"A box cannot be ended: {error}")
-        for box in boxes:
-            if box.state != "ending" or box.contract is None:
-                continue
-            if box.label in self._destroyed and box.label not in self._listing.now:
-                continue
-            try:
-                self._market.destroy(box.contract)
-                self._destroyed.setdefault(box.label, now)
-            except MarketError as error:
-                self._journal.in_trouble(now, f"Box {box.label} cannot be ended: {error}")
-
     def _renew(self, now: float, boxes: Sequence[Box], spent: Spending) -> None:
         """Renew the leases of boxes that may go on; those for which the budget has no room end now."""
         alive = [box for box in boxes if box.state not in ("ending", "ended")]
-        over = {box.label for box in over_budget(spent, alive, self._settings)}
+        owed = self._owed(now, boxes)
+        over = {box.label for box in over_budget(spent, alive, self._settings, owed)}
         for box in alive:
             if box.label in over:
                 self._change(now, box, "ending", "the budget is spent")
@@ -367,6 +336,10 @@ class Controller:
             lease = min(now + self._settings.silence_minutes * 60, box.expires)
             if lease > box.lease:
                 ledger.update(self._db, box.label, lease=lease)
+
+    def _owed(self, now: float, boxes: Sequence[Box]) -> float:
+        """Dollars that boxes which cannot be ended may still cost."""
+        return sum(still(box.price, box.lease - now) for box in boxes if self._ending.lingers(box))
 
     # --- what is told ---
 

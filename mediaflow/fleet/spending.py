@@ -103,17 +103,32 @@ def refusal(
 
 
 def over_budget(
-    spent: Spending, boxes: Sequence[Box], settings: FleetSettings, extra_seconds: float = 0.0
+    spent: Spending,
+    boxes: Sequence[Box],
+    settings: FleetSettings,
+    owed: float = 0.0,
+    extra_seconds: float = 0.0,
 ) -> list[Box]:
-    """The boxes for whose leases the caps have no room (the dearest first): all others can be renewed."""
+    """The boxes for whose leases the caps have no room (the dearest first): all others can be renewed.
+
+    `owed`: dollars that other boxes may still cost.
+    """
     left = list(boxes)
     over: list[Box] = []
     for box in sorted(boxes, key=lambda each: -each.price):
-        if reserved(left, settings, extra_seconds=extra_seconds) <= spent.room(settings):
+        if reserved(left, settings, extra_seconds=extra_seconds) + owed <= spent.room(settings):
             break
         left.remove(box)
         over.append(box)
     return over
+
+
+def over_caps(boxes: Sequence[Box], settings: FleetSettings) -> list[Box]:
+    """The boxes that cost too much, or are too many (the dearest): the caps may have been lowered."""
+    caps = settings.caps
+    over = [box for box in boxes if box.price > caps.price_per_hour]
+    left = sorted((box for box in boxes if box not in over), key=lambda each: -each.price)
+    return over + left[: max(0, len(left) - caps.boxes)]
 
 
 def write_charges(db: sqlite3.Connection, charges: Sequence[Charge], prefix: str, now: float) -> None:
