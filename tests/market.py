@@ -10,6 +10,7 @@ from typing import Any
 from mediaflow.fleet import ledger
 from mediaflow.fleet.backlog import Backlog, Waiting
 from mediaflow.fleet.controller import Controller
+from mediaflow.fleet.labels import Labels
 from mediaflow.fleet.market import Charge, Instance, MarketError, Offer, Order, OrderUncertain
 from mediaflow.fleet.settings import FleetSettings
 
@@ -93,8 +94,9 @@ class Market:
 class Scene:
     """A controller on such a market, an endless backlog, and a time that a test moves on."""
 
-    def __init__(self, **changes: Any) -> None:
-        self.market = Market()
+    def __init__(self, *, market: Market | None = None, secret: bytes = b"", **changes: Any) -> None:
+        self.market = market or Market()
+        self.labels = Labels("mediaflow-test-", secret)
         self.db: sqlite3.Connection = ledger.open_ledger(":memory:")
         self.now = START
         self.items = 20_000
@@ -105,7 +107,7 @@ class Scene:
         """Start the controller anew, with these settings."""
         fields = {"enabled": True, "name": "test", "libraries": {"default": ("embed",)}}
         self.settings = FleetSettings.model_validate(fields | changes)
-        self.controller = Controller(self.market, self.db, self.settings)
+        self.controller = Controller(self.market, self.db, self.settings, labels=self.labels)
 
     def tick(self, times: int = 1, seconds: float = 3.0) -> None:
         """Tick so many times. Work that waits is due within the hour."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from mediaflow.fleet import ledger
 from mediaflow.fleet.journal import Journal
+from mediaflow.fleet.labels import Labels, labels_here
 from mediaflow.fleet.market import Charge, Instance, MarketError, OfferGone, Order, OrderUncertain, Refused
+from mediaflow.fleet.settings import FleetSettings
 from mediaflow.fleet.simulator.arrivals import HOUR
 from mediaflow.fleet.spending import day_start, spending
 from tests.market import Scene
@@ -347,7 +350,7 @@ def test_what_nobody_wanted_is_told_once_and_destroyed_once_while_the_list_is_aw
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     scene = Scene()
-    contract = scene.market.rent("mediaflow-test-unknown")
+    contract = scene.market.rent(scene.labels.make("lost"))
     calls: list[int] = []
     monkeypatch.setattr(scene.market, "destroy", calls.append)
     scene.tick(3)
@@ -372,6 +375,47 @@ def test_what_could_not_be_written_down_is_told_again() -> None:
         db.execute("PRAGMA query_only = OFF")
         journal.tell(2.0, {"why": "something"})
         assert ledger.fact(db, "why") == "something"
+
+
+def test_two_installations_with_one_name_and_one_account_leave_each_others_boxes_alone() -> None:
+    one = Scene(secret=b"one")
+    other = Scene(secret=b"other", market=one.market)
+    for _ in range(60):
+        one.tick()
+        other.tick()
+    assert len(one.market.rented) == 2
+    assert not one.market.destroyed
+    told = [row[0] for row in one.db.execute("SELECT what FROM events WHERE what LIKE '%not of this home%'")]
+    assert len(told) == 1
+
+
+def test_charges_of_another_installation_with_this_name_are_not_ours() -> None:
+    one, other = Scene(secret=b"one"), Scene(secret=b"other")
+    one.tick()
+    one.market.charged = [Charge(99, other.labels.make("theirs"), day_start(one.now), 50.0)]
+    one.tick()
+    assert spending(one.db, one.now).day < 1
+
+
+def test_a_home_whose_ledger_is_lost_still_ends_the_boxes_that_it_ordered() -> None:
+    before = Scene(secret=b"one")
+    before.tick(2)
+    assert before.market.rented
+    after = Scene(secret=b"one", market=before.market)
+    after.items = 0
+    after.tick(2)
+    assert not before.market.rented
+
+
+def test_the_secret_of_a_home_stays_the_same_and_is_for_its_owner_only(home: Path) -> None:
+    settings = FleetSettings()
+    label = labels_here(settings).make("a token")
+    (path,) = (home / "gateway").iterdir()
+    assert path.stat().st_mode & 0o777 == 0o600
+    with closing(ledger.open_ledger(":memory:")) as db:
+        assert labels_here(settings).is_own(label, db)
+        path.unlink()
+        assert not labels_here(settings).is_own(label, db)
 
 
 pytestmark = pytest.mark.slow
@@ -451,7 +495,7 @@ def test_an_empty_list_is_not_believed_and_nothing_is_ordered_meanwhile() -> Non
 def test_a_box_that_ended_and_a_box_that_nobody_knows_are_destroyed_when_they_are_listed() -> None:
     world = World()
     offer = world.trade.offers()[0]
-    world.trade.order(Order(offer.id, "mediaflow-home-unknown", "image", 20, {}))
+    world.trade.order(Order(offer.id, Labels("mediaflow-home-").make("lost"), "image", 20, {}))
     other = world.trade.offers()[0]
     world.trade.order(Order(other.id, "mediaflow-elsewhere-theirs", "image", 20, {}))
     world.go_on(2)

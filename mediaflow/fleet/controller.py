@@ -19,7 +19,7 @@ from mediaflow.fleet.ending import Ending
 from mediaflow.fleet.health import Pace, Verdict, silence, silence_limit, verdict
 from mediaflow.fleet.hearing import Hearing
 from mediaflow.fleet.journal import Journal
-from mediaflow.fleet.labels import label_prefix
+from mediaflow.fleet.labels import Labels, label_prefix
 from mediaflow.fleet.ledger import Box
 from mediaflow.fleet.listing import MISSING_SECONDS, UNCERTAIN_SECONDS, Listing
 from mediaflow.fleet.market import Market, MarketError, Offer
@@ -55,7 +55,7 @@ class Controller:
     """Rents and ends boxes on a market, and writes it all into the ledger.
 
     `environment` makes the variables of a box of its label and its token; `secret` makes a token; `serves`
-    says whether this machine's gateway runs.
+    says whether this machine's gateway runs; `labels` are those of this home.
     """
 
     def __init__(
@@ -68,10 +68,12 @@ class Controller:
         secret: Callable[[], str] = secrets.token_urlsafe,
         policy: Policy = by_deadline,
         serves: Callable[[], bool] = lambda: True,
+        labels: Labels | None = None,
     ) -> None:
         self._market, self._db, self._settings = market, db, settings
         self._environment, self._secret = environment, secret
         self._policy, self._serves = policy, serves
+        self._labels = labels or Labels(label_prefix(settings))
         # drain, or down: nothing is ordered, and what is there goes, as with the fact `hold` of the ledger.
         self.hold = ""
         self._last = float(ledger.fact(db, "beat") or "-inf")
@@ -80,13 +82,13 @@ class Controller:
     def _forget(self) -> None:
         """As when it was just begun."""
         self._journal = Journal(self._db)
-        self._listing = Listing(label_prefix(self._settings))
+        self._listing = Listing(self._labels)
         self._ordering = Ordering(
             self._market,
             self._db,
             self._settings,
             self._journal,
-            self._listing.prefix,
+            self._labels,
             self._environment,
             self._secret,
         )
@@ -157,7 +159,7 @@ class Controller:
     def _ask_account(self, now: float) -> None:
         """The one without the other where one of them cannot be known."""
         try:
-            write_charges(self._db, self._market.charges(now - 3 * 86400), self._listing.prefix, now)
+            write_charges(self._db, self._market.charges(now - 3 * 86400), self._labels, now)
         except MarketError as error:
             self._journal.in_trouble(now, f"What was paid cannot be seen, and is estimated: {error}")
         try:

@@ -101,6 +101,6 @@ def _boxes(visit: Examination, fleet: FleetSettings, market: Market) -> None:
                 "boxes",
                 f"contract {instance.contract} ({instance.gpu}, {instance.state}) costs "
                 f"{instance.price:.3f} $ an hour, {leak.cost:.3f} $ in {hours:.1f} h so far: {leak.why}",
-                "A controller ends it; without one: mediaflow fleet down",
+                leak.step,
             )
         visit.ok("boxes", "none is rented that nobody wants")

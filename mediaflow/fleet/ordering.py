@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from mediaflow.fleet import ledger
 from mediaflow.fleet.cost import Estimate
 from mediaflow.fleet.journal import Journal
+from mediaflow.fleet.labels import Labels
 from mediaflow.fleet.market import (
     Market,
     MarketError,
@@ -41,12 +42,12 @@ class Ordering:
         db: sqlite3.Connection,
         settings: FleetSettings,
         journal: Journal,
-        prefix: str,
+        labels: Labels,
         environment: Environment,
         secret: Callable[[], str],
     ) -> None:
         self._market, self._db, self._settings, self._journal = market, db, settings, journal
-        self._prefix, self._environment, self._secret = prefix, environment, secret
+        self._labels, self._environment, self._secret = labels, environment, secret
         self._left_out: dict[int, float] = {}
         self._in_a_row = 0
         self._pause = PAUSE_SECONDS
@@ -71,7 +72,7 @@ class Ordering:
         """Write a box down, then order it, once. What came of it is in the ledger."""
         offer, settings = wish.offer, self._settings
         token = self._secret()
-        label = self._prefix + hashlib.sha256(token.encode() + b"label").hexdigest()[:8]
+        label = self._labels.make(token)
         bid = None
         if settings.rent == "interruptible":
             bid = round((offer.bid - offer.storage) * settings.bid, 4)

@@ -16,7 +16,7 @@ from mediaflow.fleet.backlog import Backlog, read_backlog
 from mediaflow.fleet.birth import births
 from mediaflow.fleet.controller import Controller
 from mediaflow.fleet.key import api_key
-from mediaflow.fleet.labels import label_prefix
+from mediaflow.fleet.labels import labels_here
 from mediaflow.fleet.ledger import Box
 from mediaflow.fleet.market import Market, MarketError
 from mediaflow.fleet.measuring import measure_here
@@ -44,12 +44,14 @@ class Running:
         self.market: Market = Vast(fleet, api_key())
         self.db = ledger.open_ledger()
         self._fleet, self._say = fleet, say
+        self._labels = labels_here(fleet)
         gateway = fleet.gateway
         self._controller = Controller(
             self.market,
             self.db,
             fleet,
             environment=births(fleet),
+            labels=self._labels,
             serves=lambda: runs_here(gateway.listen, gateway.port),
         )
         self._backlog = Backlog()
@@ -98,9 +100,8 @@ class Running:
 
     def _is_unlisted(self) -> bool:
         """Whether the market lists no box of ours, as far as can be known."""
-        prefix = label_prefix(self._fleet)
         try:
-            return not any(each.label.startswith(prefix) for each in self.market.instances())
+            return not any(self._labels.is_own(each.label, self.db) for each in self.market.instances())
         except MarketError:
             return False
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from mediaflow.fleet import ledger
+from mediaflow.fleet.labels import Labels
 from mediaflow.fleet.ledger import Box
 from mediaflow.fleet.market import Charge
 from mediaflow.fleet.settings import FleetSettings
@@ -131,7 +132,7 @@ def over_caps(boxes: Sequence[Box], settings: FleetSettings) -> list[Box]:
     return over + left[: max(0, len(left) - caps.boxes)]
 
 
-def write_charges(db: sqlite3.Connection, charges: Sequence[Charge], prefix: str, now: float) -> None:
+def write_charges(db: sqlite3.Connection, charges: Sequence[Charge], labels: Labels, now: float) -> None:
     """Enter what the market says our boxes have cost, by day and by box."""
     days: dict[str, float] = ledger.fact(db, "charges") or {}
     fresh: dict[str, float] = {}
@@ -141,7 +142,7 @@ def write_charges(db: sqlite3.Connection, charges: Sequence[Charge], prefix: str
     )
     for charge in charges:
         label = label_of.get(charge.contract, charge.label)
-        if label.startswith(prefix):
+        if labels.is_own(label, db):
             fresh[_name(charge.day)] = fresh.get(_name(charge.day), 0.0) + charge.dollars
             totals[label] = totals.get(label, 0.0) + charge.dollars
     for name, dollars in fresh.items():
