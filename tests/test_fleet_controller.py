@@ -409,13 +409,15 @@ def test_a_home_whose_ledger_is_lost_still_ends_the_boxes_that_it_ordered() -> N
 
 def test_the_secret_of_a_home_stays_the_same_and_is_for_its_owner_only(home: Path) -> None:
     settings = FleetSettings()
-    label = labels_here(settings).make("a token")
+    label = labels_here(settings, new=True).make("a token")
     (path,) = (home / "gateway").iterdir()
     assert path.stat().st_mode & 0o777 == 0o600
     with closing(ledger.open_ledger(":memory:")) as db:
         assert labels_here(settings).is_own(label, db)
+        assert labels_here(settings, new=True).is_own(label, db)
         path.unlink()
         assert not labels_here(settings).is_own(label, db)
+    assert not path.exists()  # whoever only looks makes none
 
 
 pytestmark = pytest.mark.slow

@@ -206,7 +206,7 @@ def test_a_leak_is_found_with_what_it_costs_and_ended_by_a_controller_that_leave
         rent_at(market, monkeypatch)
         sdk = market.sdk()
         ids = [offer["id"] for offer in sdk.search_offers(limit=20)]
-        lost = labels_here(load_fleet()).make("lost")
+        lost = labels_here(load_fleet(), new=True).make("lost")
         others = [f"{PREFIX}theirs", "mediaflow-other-mine", "somebody's"]
         for number, label in enumerate([lost, *others]):
             sdk.create_instance(ids[number], image="mediaflow-box:latest", disk=500, label=label)

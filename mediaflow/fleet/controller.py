@@ -15,7 +15,6 @@ from dataclasses import replace
 from mediaflow.fleet import clock, fruitless, hosts, ledger
 from mediaflow.fleet.backlog import Backlog
 from mediaflow.fleet.cost import Estimate, Scale, fitting, learned_scale
-from mediaflow.fleet.ending import Ending
 from mediaflow.fleet.health import Pace, Verdict, silence, silence_limit, verdict
 from mediaflow.fleet.hearing import Hearing
 from mediaflow.fleet.journal import Journal
@@ -25,6 +24,7 @@ from mediaflow.fleet.listing import MISSING_SECONDS, UNCERTAIN_SECONDS, Listing
 from mediaflow.fleet.market import Market, MarketError, Offer
 from mediaflow.fleet.ordering import Environment, Ordering
 from mediaflow.fleet.policies import Desire, Policy, Situation, by_deadline
+from mediaflow.fleet.removal import Removal
 from mediaflow.fleet.resumption import resumes
 from mediaflow.fleet.settings import FleetSettings
 from mediaflow.fleet.speeds import Speeds
@@ -94,7 +94,7 @@ class Controller:
         )
         self._hearing = Hearing(self._serves, silence_limit(self._settings) / 2)
         self._pace = Pace()
-        self._ending = Ending(self._market, self._db, self._listing, self._journal)
+        self._removal = Removal(self._market, self._db, self._listing, self._journal)
         self._offers: tuple[float, Sequence[Offer]] = (float("-inf"), ())
         self._known = True
         self._account_at = float("-inf")
@@ -130,7 +130,7 @@ class Controller:
         boxes = ledger.boxes(self._db)
         spent = spending(self._db, now) if boxes or backlog.waiting else Spending(0, 0)
         desire = self._decide(now, boxes, backlog, spent)
-        self._ending.destroy(now, ledger.boxes(self._db))
+        self._removal.destroy(now, ledger.boxes(self._db))
         self._renew(now, ledger.boxes(self._db), spent)
         self._tell(now, backlog, desire, ledger.boxes(self._db), spent)
         return desire
@@ -138,7 +138,7 @@ class Controller:
     # --- what is there ---
 
     def _look_seconds(self, now: float, boxes: Sequence[Box], backlog: Backlog) -> float:
-        watched = boxes or backlog.waiting or self._ending.strays or self.hold or now < self._watched_until
+        watched = boxes or backlog.waiting or self._removal.strays or self.hold or now < self._watched_until
         return 0.0 if watched else IDLE_LOOK_SECONDS
 
     def _look(self, now: float, boxes: Sequence[Box], backlog: Backlog) -> None:
@@ -149,7 +149,7 @@ class Controller:
             instances = self._market.instances()
             if self._listing.is_odd(instances, boxes):
                 raise MarketError("The market lists no box at all, and some were there.")
-            self._ending.strays = self._listing.enter(self._db, instances, boxes, now)
+            self._removal.strays = self._listing.enter(self._db, instances, boxes, now)
             if (boxes or self._watched_until > now) and now - self._account_at > ACCOUNT_SECONDS:
                 self._account_at = now
                 self._ask_account(now)
@@ -180,7 +180,7 @@ class Controller:
         all_silent = len(greeted) > 1 and all(silence(box, now) > limit for box in greeted)
         for box in boxes:
             if box.state == "ending":
-                if self._ending.is_over(box, now):
+                if self._removal.is_over(box, now):
                     self._ended(now, box, box.reason or "nothing came of the order")
                 continue
             missing = self._listing.is_missing(box.label, now, seconds=MISSING_SECONDS)
@@ -204,7 +204,7 @@ class Controller:
                 if all_silent or self._hearing.lapsed(box):
                     found = replace(found, strike=False)
                 self._give_up(now, box, found)
-            elif box.state == "draining" and self._ending.is_drained(box, now):
+            elif box.state == "draining" and self._removal.is_drained(box, now):
                 self._change(now, box, "ending", box.reason or "drained")
 
     def _give_up(self, now: float, box: Box, found: Verdict) -> None:
@@ -218,7 +218,7 @@ class Controller:
         ledger.update(self._db, box.label, state="ended", ended=now, reason=reason)
         ledger.event(self._db, now, f"ended: {reason}", box.label)
         self._db.execute("DELETE FROM facts WHERE name = ?", (f"drain {box.label}",))
-        self._ending.forget(box.label)
+        self._removal.forget(box.label)
         self._pace.forget(box.label)
         self._watched_until = now + WATCHED_SECONDS
 
@@ -341,7 +341,7 @@ class Controller:
 
     def _owed(self, now: float, boxes: Sequence[Box]) -> float:
         """Dollars that boxes which cannot be ended may still cost."""
-        return sum(still(box.price, box.lease - now) for box in boxes if self._ending.lingers(box))
+        return sum(still(box.price, box.lease - now) for box in boxes if self._removal.lingers(box))
 
     # --- what is told ---
 

@@ -51,18 +51,24 @@ def label_prefix(settings: FleetSettings) -> str:
     return f"mediaflow-{settings.name}-"
 
 
-def labels_here(settings: FleetSettings) -> Labels:
-    """The labels of this home; its secret is made when there is none. Raises StorageError."""
+def labels_here(settings: FleetSettings, *, new: bool = False) -> Labels:
+    """The labels of this home; with `new` its secret is made when there is none.
+
+    Raises StorageError where it cannot be read, or made.
+    """
     path = gateway_folder() / "labels.key"
     try:
-        if not path.exists():
+        if new and not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             _make(path)
-        return Labels(label_prefix(settings), path.read_bytes())
+        secret = path.read_bytes()
+    except FileNotFoundError:
+        secret = secrets.token_bytes(32)  # of a home that has not ordered yet: no label is signed
     except OSError as error:
         raise StorageError(
             f"The secret of this home's boxes in {path} cannot be read or written: {error.strerror or error}."
         ) from None
+    return Labels(label_prefix(settings), secret)
 
 
 def _make(path: Path) -> None:

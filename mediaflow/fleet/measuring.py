@@ -19,8 +19,9 @@ def measure_here(catalog: sqlite3.Connection, db: sqlite3.Connection, now: float
     Tasks are worked on side by side, and each finding says how long it took: the minutes at work are divided
     among the tasks by those times. What boxes found is not counted.
     """
-    last = min(now, float(ledger.fact(db, "measured") or 0.0))  # a clock may have been set back
-    since = max(last, now - WINDOW_SECONDS)
+    last = float(ledger.fact(db, "measured") or 0.0)
+    # It lies ahead where the clock was set back.
+    since = max(last if last <= now else 0.0, now - WINDOW_SECONDS)
     rows = catalog.execute(
         "SELECT task, COUNT(*), SUM(seconds) FROM findings WHERE created > ? AND created <= ?"
         f" {_not_of_boxes(catalog)} GROUP BY task",

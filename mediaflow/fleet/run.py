@@ -44,7 +44,7 @@ class Running:
         self.market: Market = Vast(fleet, api_key())
         self.db = ledger.open_ledger()
         self._fleet, self._say = fleet, say
-        self._labels = labels_here(fleet)
+        self._labels = labels_here(fleet, new=True)
         gateway = fleet.gateway
         self._controller = Controller(
             self.market,

@@ -1,4 +1,4 @@
-"""Ending: a box is drained, destroyed, and looked for until the market lists it no more."""
+"""Removal: a box is drained, destroyed, and looked for until the market lists it no more."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mediaflow.fleet.market import Market, MarketError
 WRITTEN_SECONDS = 15.0
 
 
-class Ending:
+class Removal:
     """Ends boxes, and what is ours and wanted by nobody (`strays`). All that it remembers may be lost."""
 
     def __init__(self, market: Market, db: sqlite3.Connection, listing: Listing, journal: Journal) -> None:
