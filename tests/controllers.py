@@ -8,17 +8,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from mediaflow.catalog import runs
 from mediaflow.catalog.database import connect as open_catalog
 from mediaflow.fleet import ledger
 from mediaflow.fleet.key import key_path
 from mediaflow.fleet.settings import load_fleet
+from mediaflow.service.certificate import gateway_certificate
+from mediaflow.service.server import Server
 from tests.conftest import free_port
 from tests.installation import ROOT, answer, until
 from tests.vast import Vast
@@ -102,16 +105,31 @@ class Controlling:
 
 
 @contextmanager
-def controller(folder: Path) -> Iterator[Controlling]:
-    """A controller that runs; it is killed where the test leaves it."""
-    running = Controlling(folder / "fleet.log")
+def gateway() -> Iterator[None]:
+    """What a controller sees of a gateway: it answers with this home's certificate."""
+
+    async def silence(_scope: Scope, _receive: Receive, _send: Send) -> None: ...
+
+    server = Server(silence, "127.0.0.1", load_fleet().gateway.port, gateway_certificate())
+    server.start()
     try:
-        until(running.runs, "the controller runs")
-        yield running
+        yield
     finally:
-        with suppress(ProcessLookupError):
-            running.process.kill()
-        running.process.wait()
+        server.stop()
+
+
+@contextmanager
+def controller(folder: Path, *, serves: bool = True) -> Iterator[Controlling]:
+    """A controller that runs, beside a gateway where it `serves`; it is killed where the test leaves it."""
+    with gateway() if serves else nullcontext():
+        running = Controlling(folder / "fleet.log")
+        try:
+            until(running.runs, "the controller runs")
+            yield running
+        finally:
+            with suppress(ProcessLookupError):
+                running.process.kill()
+            running.process.wait()
 
 
 def state() -> dict[str, Any]:

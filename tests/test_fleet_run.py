@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from mediaflow.catalog.database import catalog_path
+from mediaflow.fleet.labels import labels_here
 from mediaflow.fleet.run import LOCK
+from mediaflow.fleet.settings import load_fleet
 from mediaflow.ops.lock import Lock
 from tests.controllers import (
     PREFIX,
@@ -218,24 +220,27 @@ def test_a_leak_is_found_with_what_it_costs_and_ended_by_a_controller_that_leave
         rent_at(market, monkeypatch)
         sdk = market.sdk()
         ids = [offer["id"] for offer in sdk.search_offers(limit=20)]
-        for number, label in enumerate((f"{PREFIX}lost", "mediaflow-other-mine", "somebody's")):
+        lost = labels_here(load_fleet(), new=True).make("lost")
+        others = [f"{PREFIX}theirs", "mediaflow-other-mine", "somebody's"]
+        for number, label in enumerate([lost, *others]):
             sdk.create_instance(ids[number], image="mediaflow-box:latest", disk=500, label=label)
             time.sleep(0.1)
         until(
             lambda: (
-                sum(row["actual_status"] == "running" for row in sdk.show_instances()) == 3 or time.sleep(0.1)
+                sum(row["actual_status"] == "running" for row in sdk.show_instances()) == 4 or time.sleep(0.1)
             ),
             "they run",
         )
         found = command("doctor", status=3)
         leaks = [finding["what"] for finding in found["findings"] if finding["check"] == "boxes"]
-        assert len(leaks) == 1
-        assert "$ an hour" in leaks[0]
+        assert len(leaks) == 2
+        assert all("$ an hour" in leak for leak in leaks)
+        assert "another installation with the same name" in next(leak for leak in leaks if others[0] in leak)
         with controller(tmp_path):
-            until(lambda: f"{PREFIX}lost" not in labels(market), "it is ended")
-        assert sorted(labels(market)) == ["mediaflow-other-mine", "somebody's"]
+            until(lambda: lost not in labels(market), "it is ended")
+        assert sorted(labels(market)) == sorted(others)
         assert command("down")["left"] == []
-        assert sorted(labels(market)) == ["mediaflow-other-mine", "somebody's"]
+        assert sorted(labels(market)) == sorted(others)
 
 
 def test_one_who_holds_the_lock_and_is_no_controller_keeps_down_waiting_and_not_renting(

@@ -306,6 +306,65 @@ def test_an_odd_list_is_unknown_and_not_empty(at: Any, body: Any) -> None:
         at(url).instances()
 
 
+def test_an_odd_box_of_another_program_with_this_account_is_left_out_of_the_list(at: Any) -> None:
+    others = [
+        {**ROW, "id": 2, "label": "theirs", "host_id": None},
+        {**ROW, "id": 3, "label": None, "start_date": None},
+        {"id": 4, "label": "mediaflow-other-a"},
+    ]
+    with answering(200, {"instances": [*others, ROW], "total_instances": 4}) as (url, _):
+        assert [each.contract for each in at(url).instances()] == [1]
+
+
+OFFER = {
+    "id": 1, "machine_id": 2, "host_id": 3, "gpu_name": "RTX 3060", "gpu_ram": 12288, "dph_total": 0.1,
+    "min_bid": 0.05, "storage_cost": 0.15, "reliability2": 0.99, "verification": "verified",
+    "hosting_type": 0, "geolocation": "Sweden, SE", "cuda_max_good": 12.8, "inet_down": 500, "inet_up": 300,
+}  # fmt: skip
+
+
+def test_an_odd_offer_is_left_out_and_a_list_of_odd_offers_is_unknown(at: Any) -> None:
+    odd = [{**OFFER, "inet_up": None}, {"id": 5}]
+    with answering(200, {"offers": [*odd, OFFER]}) as (url, _):
+        assert [each.id for each in at(url).offers()] == [1]
+    with answering(200, {"offers": odd}) as (url, _), pytest.raises(MarketError):
+        at(url).offers()
+
+
+def test_an_offer_that_takes_no_bids_is_none_for_an_interruptible_box(at: Any) -> None:
+    with answering(200, {"offers": [{**OFFER, "id": 7, "min_bid": None}, OFFER]}) as (url, _):
+        assert [each.id for each in at(url, rent="interruptible").offers()] == [1]
+        assert [each.id for each in at(url).offers()] == [7, 1]
+    with answering(200, {"offers": [{**OFFER, "min_bid": None}]}) as (url, _):
+        assert at(url, rent="interruptible").offers() == []
+
+
+@pytest.mark.parametrize("what", ["instances", "charges"])
+def test_a_second_page_that_came_too_soon_is_asked_for_again_after_a_pause(
+    at: Any, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    import requests
+
+    charge = {"source": "instance-1", "start": 0, "amount": 1.0}
+    market, called = at("http://127.0.0.1:1"), [float("-inf")]
+
+    def page(parameters: dict[str, Any] | None = None, **named: Any) -> dict[str, Any]:
+        called.append(time.monotonic())
+        if called[-1] - called[-2] < 0.2:
+            refused = requests.Response()
+            refused.status_code, refused._content = 429, b"endpoint threshold=0.2"
+            raise requests.HTTPError(response=refused)
+        given = {**(parameters or {}), **named}
+        token = None if given.get("after_token") or given.get("next_token") else "1"
+        return {"instances": [ROW], "results": [charge], "next_token": token}
+
+    monkeypatch.setattr(market._sdk, "show_instances_v1", page)
+    monkeypatch.setattr(market._sdk, "show_invoices_v1", page)
+    read = market.instances if what == "instances" else lambda: market.charges(0)
+    for _ in range(3):
+        assert len(read()) == 2
+
+
 @pytest.mark.parametrize(
     ("changes", "state"),
     [

@@ -43,6 +43,9 @@ class World:
         self.trade = Trade(self.account, self.settings)
         self.work = Work(self.settings.deadline_hours)
         self.desire = Desire("")
+        # Whether this machine's gateway runs, and whether boxes and market reach this machine.
+        self.serves = True
+        self.connected = True
         self.begin()
 
     def begin(self, **changes: Any) -> None:
@@ -51,7 +54,7 @@ class World:
             self.settings = settings(**changes)
             self.trade = Trade(self.account, self.settings)
         self.boxes = Boxes(self.account, self.db, self.work, self.settings, 1)
-        self.controller = Controller(self.trade, self.db, self.settings)
+        self.controller = Controller(self.trade, self.db, self.settings, serves=lambda: self.serves)
 
     def submit(self, photos: int = MANY) -> None:
         """Somebody submits so many photos."""
@@ -66,7 +69,10 @@ class World:
         done = self.work.serve(STEP, HOME_SECONDS, HOME_SECONDS)
         for stage, used in done.seconds.items():
             ledger.measured(self.db, HERE, stage, done.items[stage], used, self.now)
-        self.boxes.step(self.now, STEP)
+        if self.serves and self.connected:
+            self.boxes.step(self.now, STEP)
+        else:
+            self.account.advance(self.now)
         self.work.settle(self.now)
 
     def until(self, condition: Callable[[], Any], hours: float = 12, *, ticks: bool = True) -> Any:

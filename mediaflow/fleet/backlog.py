@@ -36,10 +36,14 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """All that waits. `files` are files still before prepare, by deadline."""
+    """All that waits. `files` are files still before prepare, by deadline.
+
+    `current`: it was read now; else the catalog cannot be read, and this is how it was.
+    """
 
     waiting: tuple[Waiting, ...] = ()
     files: Mapping[float, int] | None = None
+    current: bool = True
 
     def deadlines(self) -> list[float]:
         """The deadlines, the next one first."""

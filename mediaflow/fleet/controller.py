@@ -7,29 +7,24 @@ simulated time as it does in real time.
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from mediaflow.fleet import hosts, ledger
+from mediaflow.fleet import clock, fruitless, hosts, ledger
 from mediaflow.fleet.backlog import Backlog
 from mediaflow.fleet.cost import Estimate, Scale, fitting, learned_scale
-from mediaflow.fleet.health import DRAINING_SECONDS, Pace, Verdict, verdict
+from mediaflow.fleet.health import Pace, Verdict, silence, silence_limit, verdict
+from mediaflow.fleet.hearing import Hearing
+from mediaflow.fleet.journal import Journal
+from mediaflow.fleet.labels import Labels, label_prefix
 from mediaflow.fleet.ledger import Box
-from mediaflow.fleet.listing import MISSING_LISTS, MISSING_SECONDS, UNCERTAIN_SECONDS, Listing
-from mediaflow.fleet.market import (
-    Market,
-    MarketError,
-    NoCredit,
-    Offer,
-    OfferGone,
-    Order,
-    OrderUncertain,
-    Refused,
-    Throttled,
-)
+from mediaflow.fleet.listing import MISSING_SECONDS, UNCERTAIN_SECONDS, Listing
+from mediaflow.fleet.market import Market, MarketError, Offer
+from mediaflow.fleet.ordering import Environment, Ordering
 from mediaflow.fleet.policies import Desire, Policy, Situation, by_deadline
+from mediaflow.fleet.removal import Removal
 from mediaflow.fleet.resumption import resumes
 from mediaflow.fleet.settings import FleetSettings
 from mediaflow.fleet.speeds import Speeds
@@ -37,8 +32,10 @@ from mediaflow.fleet.spending import (
     DRAIN_SECONDS,
     Spending,
     over_budget,
+    over_caps,
     refusal,
     spending,
+    still,
     write_charges,
 )
 
@@ -48,21 +45,17 @@ ACCOUNT_SECONDS = 600.0
 OFFERS_SECONDS = 45.0
 # After the last box has ended, it is looked for at every tick for a while.
 WATCHED_SECONDS = 900.0
-# Pauses before the next order: after a refusal of the market (doubled up to the longest), a box without work.
-PAUSE_SECONDS, LONGEST_PAUSE = 300.0, 3600.0
-IDLE_PAUSE_SECONDS = 600.0
-# So many boxes that failed, one after another and before they did anything: something of ours is wrong.
-FAILURES, FAILURES_WITHIN = 3, 7200.0
+NO_GATEWAY = "This machine's gateway does not run, and boxes could not reach it (mediaflow up starts it)."
+NO_CATALOG = "The catalog cannot be read: what waits is taken to be as it was, and nothing more is ordered."
 # Below this many dollars of credit nothing is ordered.
 LEAST_CREDIT = 0.5
-
-Environment = Callable[[str, str], Mapping[str, str]]
 
 
 class Controller:
     """Rents and ends boxes on a market, and writes it all into the ledger.
 
-    `environment` makes the variables of a box of its label and its token; `secret` makes a token.
+    `environment` makes the variables of a box of its label and its token; `secret` makes a token; `serves`
+    says whether this machine's gateway runs; `labels` are those of this home.
     """
 
     def __init__(
@@ -74,42 +67,70 @@ class Controller:
         environment: Environment = lambda _label, _token: {},
         secret: Callable[[], str] = secrets.token_urlsafe,
         policy: Policy = by_deadline,
+        serves: Callable[[], bool] = lambda: True,
+        labels: Labels | None = None,
     ) -> None:
         self._market, self._db, self._settings = market, db, settings
-        self._environment, self._secret, self._policy = environment, secret, policy
+        self._environment, self._secret = environment, secret
+        self._policy, self._serves = policy, serves
+        self._labels = labels or Labels(label_prefix(settings))
         # drain, or down: nothing is ordered, and what is there goes, as with the fact `hold` of the ledger.
         self.hold = ""
-        self._listing = Listing(label_prefix(settings))
+        self._last = float(ledger.fact(db, "beat") or "-inf")
+        self._forget()
+
+    def _forget(self) -> None:
+        """As when it was just begun."""
+        self._journal = Journal(self._db)
+        self._listing = Listing(self._labels)
+        self._ordering = Ordering(
+            self._market,
+            self._db,
+            self._settings,
+            self._journal,
+            self._labels,
+            self._environment,
+            self._secret,
+        )
+        self._hearing = Hearing(self._serves, silence_limit(self._settings) / 2)
         self._pace = Pace()
-        self._destroyed: dict[str, float] = {}
-        self._strays: list[int] = []
+        self._removal = Removal(self._market, self._db, self._listing, self._journal)
         self._offers: tuple[float, Sequence[Offer]] = (float("-inf"), ())
+        self._known = True
         self._account_at = float("-inf")
         self._watched_until = float("-inf")
-        self._no_order_before = float("-inf")
-        self._pause = PAUSE_SECONDS
-        self._trouble = ""
-        self._told_trouble = ("", 0.0)
-        self._told: dict[str, object] = {}
 
     def tick(self, now: float, backlog: Backlog) -> Desire:
         """Look, judge, decide, and do it. Errors of the market are told in the ledger, not raised."""
+        if now < self._last:
+            clock.set_back(self._db, self._last - now, now)
+            self._forget()
+        self._last = now
         boxes = ledger.boxes(self._db)
+        known, self._known = backlog.current and self._known, backlog.current
         if (
-            not boxes
+            known
+            and not boxes
             and not backlog.waiting
             and now - self._listing.at < self._look_seconds(now, boxes, backlog)
         ):
             desire = Desire("Nothing waits.")
             self._tell(now, backlog, desire, boxes)
             return desire
-        self._trouble = "" if now >= self._no_order_before else self._trouble
+        if self._ordering.paused(now) is None:
+            self._journal.trouble = ""
+        if not backlog.current:
+            self._journal.in_trouble(now, NO_CATALOG)
         self._look(now, boxes, backlog)
+        if boxes or backlog.waiting:
+            self._hearing.look(now, boxes, listed=self._listing.at == now)
+            if not self._hearing.served:
+                self._journal.in_trouble(now, NO_GATEWAY)
         self._judge(now, ledger.boxes(self._db))
         boxes = ledger.boxes(self._db)
         spent = spending(self._db, now) if boxes or backlog.waiting else Spending(0, 0)
         desire = self._decide(now, boxes, backlog, spent)
-        self._end(now, ledger.boxes(self._db))
+        self._removal.destroy(now, ledger.boxes(self._db))
         self._renew(now, ledger.boxes(self._db), spent)
         self._tell(now, backlog, desire, ledger.boxes(self._db), spent)
         return desire
@@ -117,7 +138,7 @@ class Controller:
     # --- what is there ---
 
     def _look_seconds(self, now: float, boxes: Sequence[Box], backlog: Backlog) -> float:
-        watched = boxes or backlog.waiting or self._strays or self.hold or now < self._watched_until
+        watched = boxes or backlog.waiting or self._removal.strays or self.hold or now < self._watched_until
         return 0.0 if watched else IDLE_LOOK_SECONDS
 
     def _look(self, now: float, boxes: Sequence[Box], backlog: Backlog) -> None:
@@ -128,26 +149,39 @@ class Controller:
             instances = self._market.instances()
             if self._listing.is_odd(instances, boxes):
                 raise MarketError("The market lists no box at all, and some were there.")
-            self._strays = self._listing.enter(self._db, instances, boxes, now)
+            self._removal.strays = self._listing.enter(self._db, instances, boxes, now)
             # While all boxes are to end, every second counts that a question takes.
             is_due = now - self._account_at > ACCOUNT_SECONDS and self.hold != "down"
             if is_due and (boxes or self._watched_until > now):
                 self._account_at = now
                 self._ask_account(now)
         except MarketError as error:
-            self._in_trouble(now, f"What is rented cannot be seen: {error}")
+            self._journal.in_trouble(now, f"What is rented cannot be seen: {error}")
 
     def _ask_account(self, now: float) -> None:
-        write_charges(self._db, self._market.charges(now - 3 * 86400), self._listing.prefix, now)
-        ledger.put_fact(self._db, "credit", self._market.credit(), now)
+        """The one without the other where one of them cannot be known."""
+        try:
+            write_charges(self._db, self._market.charges(now - 3 * 86400), self._labels, now)
+        except MarketError as error:
+            self._journal.in_trouble(now, f"What was paid cannot be seen, and is estimated: {error}")
+        try:
+            ledger.put_fact(self._db, "credit", self._market.credit(), now)
+        except MarketError as error:
+            self._journal.in_trouble(now, f"How much credit is left cannot be seen: {error}")
 
     # --- what is wrong ---
 
     def _judge(self, now: float, boxes: Sequence[Box]) -> None:
         """Mark boxes that are no good, and those that are over."""
+        audible = self._hearing.since(now)
+        greeted = [box for box in boxes if box.hello is not None and box.state in ("working", "draining")]
+        limit = silence_limit(self._settings)
+        # What silences all of them is not the fault of one.
+        all_silent = len(greeted) > 1 and all(silence(box, now) > limit for box in greeted)
         for box in boxes:
             if box.state == "ending":
-                self._confirm(now, box)
+                if self._removal.is_over(box, now):
+                    self._ended(now, box, box.reason or "nothing came of the order")
                 continue
             missing = self._listing.is_missing(box.label, now, seconds=MISSING_SECONDS)
             if box.contract is None:
@@ -160,46 +194,31 @@ class Controller:
                 self._listing.unchanged(box.label, now),
                 now,
                 self._settings,
+                audible,
             )
             if found is None and missing:
                 found = Verdict("the market lists it no more")
             if found is None and box.state == "working":
                 found = self._pace.look(box, now)
             if found is not None:
+                if all_silent or self._hearing.lapsed(box):
+                    found = replace(found, strike=False)
                 self._give_up(now, box, found)
-            elif box.state == "draining" and self._is_drained(box, now):
+            elif box.state == "draining" and self._removal.is_drained(box, now):
                 self._change(now, box, "ending", box.reason or "drained")
-
-    def _confirm(self, now: float, box: Box) -> None:
-        """A box at its end is ended when it was destroyed and is not listed any more."""
-        destroyed = self._destroyed.get(box.label)
-        if box.contract is None:
-            if self._listing.is_missing(box.label, now) and now - box.intended > UNCERTAIN_SECONDS:
-                self._ended(now, box, box.reason or "nothing came of the order")
-        elif (
-            destroyed is not None
-            and self._listing.at > destroyed
-            and self._listing.is_missing(box.label, now, lists=MISSING_LISTS - 1)
-        ):
-            self._ended(now, box, box.reason or "")
-
-    def _is_drained(self, box: Box, now: float) -> bool:
-        since = float((ledger.fact(self._db, f"drain {box.label}") or {}).get("since", 0))
-        if now - since > DRAINING_SECONDS or box.hello is None:
-            return True
-        # What it had in hand when it was told is answered or went home: the gateway wrote since.
-        return box.in_hand == 0 and now - since > 15
 
     def _give_up(self, now: float, box: Box, found: Verdict) -> None:
         if found.strike:
             hosts.strike(self._db, box.machine, box.host, found.reason, now)
+            if not box.done:
+                fruitless.note(self._db, box.label, now, idle=False)
         self._change(now, box, "ending", found.reason)
 
     def _ended(self, now: float, box: Box, reason: str) -> None:
         ledger.update(self._db, box.label, state="ended", ended=now, reason=reason)
         ledger.event(self._db, now, f"ended: {reason}", box.label)
         self._db.execute("DELETE FROM facts WHERE name = ?", (f"drain {box.label}",))
-        self._destroyed.pop(box.label, None)
+        self._removal.forget(box.label)
         self._pace.forget(box.label)
         self._watched_until = now + WATCHED_SECONDS
 
@@ -207,11 +226,7 @@ class Controller:
         """Set a box's state; what has come nearer to its end meanwhile stays there."""
         if state == "draining":
             ledger.put_fact(self._db, f"drain {box.label}", {"since": now}, now)
-        self._db.execute(
-            "UPDATE boxes SET state = ?, reason = ? WHERE label = ? AND state NOT IN ('ending', 'ended')",
-            (state, reason, box.label),
-        )
-        ledger.event(self._db, now, f"{state}: {reason}", box.label)
+        ledger.turn(self._db, box.label, state, reason, now)
 
     # --- what is wanted ---
 
@@ -224,8 +239,12 @@ class Controller:
                     state = "draining" if hold == "drain" and box.hello is not None else "ending"
                     self._change(now, box, state, f"asked for: mediaflow fleet {hold}")
             return Desire(f"Nothing is rented until `mediaflow fleet resume` (`fleet {hold}`).")
-        for box in over_budget(spent, wanted, self._settings, DRAIN_SECONDS):
+        owed = self._owed(now, boxes)
+        for box in over_budget(spent, wanted, self._settings, owed, DRAIN_SECONDS):
             self._release(now, box, "the budget is spent")
+            wanted.remove(box)
+        for box in over_caps(wanted, self._settings):
+            self._release(now, box, "the caps were lowered")
             wanted.remove(box)
         for box in list(wanted):
             if box.expires - now < DRAIN_SECONDS:
@@ -235,17 +254,17 @@ class Controller:
         try:
             desire = self._policy(situation)
         except MarketError as error:
-            self._in_trouble(now, f"What is offered cannot be seen: {error}")
+            self._journal.in_trouble(now, f"What is offered cannot be seen: {error}")
             return Desire("The market does not say what it offers.")
         for box in wanted:
             if box.label in desire.release:
                 self._release(now, box, "not needed any more")
-                if box.hello is not None and box.in_hand == 0 and desire.order is None:
-                    self._no_order_before = max(self._no_order_before, now + self._idle_pause(box, now))
+                self._note_idle(now, box, backlog, desire)
         if desire.order is not None:
-            why = self._why_not(now, boxes, desire.order, spent)
+            why = self._why_not(now, boxes, backlog, desire.order, spent)
             if why is None:
-                self._order(now, desire.order)
+                self._offers = (float("-inf"), ())
+                self._ordering.place(now, desire.order)
             else:
                 return Desire(f"{desire.why} Nothing is ordered: {why}.", None, (), desire.candidates)
         return desire
@@ -262,6 +281,7 @@ class Controller:
             offers=lambda: self.offers(now),
             resumes=resumes(self._settings.fallback, backlog, now),
             scale=learned_scale(self._db) if waits else Scale(),
+            audible=self._hearing.since(now),
         )
 
     def offers(self, now: float) -> list[Offer]:
@@ -269,19 +289,32 @@ class Controller:
         if now - self._offers[0] > OFFERS_SECONDS:
             self._offers = (now, self._market.offers())
         machines, bad_hosts = hosts.blocked(self._db, now)
+        machines |= self._ordering.left_out(now)
         return fitting(self._offers[1], self._settings, machines, bad_hosts)
 
-    def _idle_pause(self, box: Box, now: float) -> float:
+    def _note_idle(self, now: float, box: Box, backlog: Backlog, desire: Desire) -> None:
         """A box that found nothing to do although something waits: the next would not either."""
-        return IDLE_PAUSE_SECONDS if now - (box.worked or box.hello or now) > 60 else 0.0
+        if box.hello is None or box.in_hand:
+            return
+        idle = now - max(box.worked or 0.0, box.hello)
+        if not box.done and idle > self._settings.idle_minutes * 60 and backlog.total(ready=True):
+            fruitless.note(self._db, box.label, now, idle=True)
+        if desire.order is None and idle > 60:
+            self._ordering.pause(now + fruitless.IDLE_SECONDS, "a box has just had nothing to do")
 
     def _release(self, now: float, box: Box, reason: str) -> None:
         """Let a box finish what it has in hand; one that has not begun ends at once."""
         self._change(now, box, "draining" if box.hello is not None else "ending", reason)
 
-    def _why_not(self, now: float, boxes: Sequence[Box], wish: Estimate, spent: Spending) -> str | None:
-        if now < self._no_order_before:
-            return self._trouble or "a box has just had nothing to do"
+    def _why_not(
+        self, now: float, boxes: Sequence[Box], backlog: Backlog, wish: Estimate, spent: Spending
+    ) -> str | None:
+        if (paused := self._ordering.paused(now)) is not None:
+            return paused
+        if not backlog.current:
+            return "what waits cannot be read now"
+        if not self._hearing.served:
+            return "this machine's gateway does not run"
         if self._listing.at < now:
             return "it is not known what is rented"
         return self.refusal(now, boxes, wish, spent)
@@ -290,94 +323,18 @@ class Controller:
         """Why the ledger and the caps forbid an order now; None where they do not. `fleet plan` asks too."""
         if (credit := ledger.fact(self._db, "credit")) is not None and credit < LEAST_CREDIT and boxes:
             return f"the account has {credit:.2f} $ left"
-        failed = self._db.execute(
-            "SELECT COUNT(*), MAX(ended) FROM (SELECT hello, ended FROM boxes WHERE state = 'ended'"
-            " AND contract IS NOT NULL ORDER BY ended DESC LIMIT ?) WHERE hello IS NULL AND ended > ?",
-            (FAILURES, now - FAILURES_WITHIN),
-        ).fetchone()
-        if failed[0] >= FAILURES and now - failed[1] < LONGEST_PAUSE / 2:
-            return "the last boxes did not come up (`mediaflow fleet logs BOX`)"
+        if (why := fruitless.pause(self._db, now)) is not None:
+            return why
         needed = min(wish.start.warm + wish.work, 1800.0)
         return refusal(spent, boxes, wish.price, wish.offer.traffic_in, needed, self._settings)
 
     # --- what is done ---
 
-    def _order(self, now: float, wish: Estimate) -> None:
-        """Write a box down, then order it, once. What came of it is in the ledger."""
-        offer, settings = wish.offer, self._settings
-        token = self._secret()
-        label = self._listing.prefix + hashlib.sha256(token.encode() + b"label").hexdigest()[:8]
-        bid = None
-        if settings.rent == "interruptible":
-            bid = round((offer.bid - offer.storage) * settings.bid, 4)
-        row = {
-            "label": label, "state": "intended", "token": hashlib.sha256(token.encode()).hexdigest(),
-            "machine": offer.machine, "host": offer.host, "gpu": offer.gpu, "region": offer.region,
-            "price": wish.price, "storage": offer.storage, "traffic": offer.traffic_in, "bid": bid,
-            "intended": now, "lease": now + settings.silence_minutes * 60,
-            "expires": now + settings.caps.hours * 3600,
-        }  # fmt: skip
-        with ledger.transaction(self._db):
-            ledger.insert(self._db, row)
-            what = f"wanted: {offer.gpu} of host {offer.host} for {wish.price:.3f} $ an hour"
-            ledger.event(self._db, now, what, label)
-        environment = self._environment(label, token)
-        order = Order(offer.id, label, settings.image, settings.disk_gb, environment, bid)
-        self._offers = (float("-inf"), ())
-        try:
-            contract = self._market.order(order)
-        except OrderUncertain as error:
-            if error.contract is not None:
-                ledger.update(self._db, label, contract=error.contract)
-                box = ledger.box(self._db, label)
-                assert box is not None
-                self._change(now, box, "ending", "the order was refused, and a box made all the same")
-            self._in_trouble(now, f"It is not known what came of an order: {error}")
-        except (OfferGone, Throttled) as error:
-            self._never_was(now, label, str(error))
-        except (NoCredit, Refused) as error:
-            self._never_was(now, label, str(error))
-            self._no_order_before = now + self._pause
-            self._pause = min(LONGEST_PAUSE, self._pause * 2)
-            self._in_trouble(now, str(error))
-        except MarketError as error:  # whatever else went wrong on the way: there may be a box
-            self._in_trouble(now, f"It is not known what came of an order: {error}")
-        else:
-            self._pause = PAUSE_SECONDS
-            self._db.execute(
-                "UPDATE boxes SET contract = ?, state = CASE state WHEN 'intended' THEN 'loading' ELSE state"
-                " END WHERE label = ?",
-                (contract, label),
-            )
-            ledger.event(self._db, now, f"ordered: contract {contract}", label)
-
-    def _never_was(self, now: float, label: str, reason: str) -> None:
-        ledger.update(self._db, label, state="ended", ended=now, reason=reason)
-        ledger.event(self._db, now, f"not ordered: {reason}", label)
-
-    def _end(self, now: float, boxes: Sequence[Box]) -> None:
-        """Destroy what is at its end, and what is ours and wanted by nobody, until it is not listed."""
-        for contract in list(self._strays):
-            try:
-                self._market.destroy(contract)
-                ledger.event(self._db, now, f"destroyed contract {contract}, which nobody wanted")
-            except MarketError as error:
-                self._in_trouble(now, f"A box cannot be ended: {error}")
-        for box in boxes:
-            if box.state != "ending" or box.contract is None:
-                continue
-            if box.label in self._destroyed and box.label not in self._listing.now:
-                continue
-            try:
-                self._market.destroy(box.contract)
-                self._destroyed.setdefault(box.label, now)
-            except MarketError as error:
-                self._in_trouble(now, f"Box {box.label} cannot be ended: {error}")
-
     def _renew(self, now: float, boxes: Sequence[Box], spent: Spending) -> None:
         """Renew the leases of boxes that may go on; those for which the budget has no room end now."""
         alive = [box for box in boxes if box.state not in ("ending", "ended")]
-        over = {box.label for box in over_budget(spent, alive, self._settings)}
+        owed = self._owed(now, boxes)
+        over = {box.label for box in over_budget(spent, alive, self._settings, owed)}
         for box in alive:
             if box.label in over:
                 self._change(now, box, "ending", "the budget is spent")
@@ -386,13 +343,11 @@ class Controller:
             if lease > box.lease:
                 ledger.update(self._db, box.label, lease=lease)
 
-    # --- what is told ---
+    def _owed(self, now: float, boxes: Sequence[Box]) -> float:
+        """Dollars that boxes which cannot be ended may still cost."""
+        return sum(still(box.price, box.lease - now) for box in boxes if self._removal.lingers(box))
 
-    def _in_trouble(self, now: float, what: str) -> None:
-        self._trouble = what
-        if what != self._told_trouble[0] or now - self._told_trouble[1] > 3600:
-            self._told_trouble = (what, now)
-            ledger.event(self._db, now, what)
+    # --- what is told ---
 
     def _tell(
         self,
@@ -410,19 +365,7 @@ class Controller:
             fallback = "waits" if resumption > now else "here"
         said: dict[str, object] = {
             "why": desire.why,
-            "trouble": self._trouble,
             "fallback": fallback,
             "resumes": resumption if resumption > now else None,
         }
-        for name, value in said.items():
-            if self._told.get(name, self) != value:
-                self._told[name] = value
-                ledger.put_fact(self._db, name, value, now)
-        if now - float(str(self._told.get("beat", 0))) >= 30:
-            self._told["beat"] = now
-            ledger.put_fact(self._db, "beat", now, now)
-
-
-def label_prefix(settings: FleetSettings) -> str:
-    """With what the labels of this installation's boxes begin."""
-    return f"mediaflow-{settings.name}-"
+        self._journal.tell(now, said)

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 
 from mediaflow.errors import MediaflowError
 from mediaflow.fleet import ledger
-from mediaflow.fleet.controller import label_prefix
+from mediaflow.fleet.labels import Labels
 from mediaflow.fleet.ledger import Box
 from mediaflow.fleet.market import Market, MarketError
-from mediaflow.fleet.settings import FleetSettings
 
 AGAIN = "Look at its console (console.vast.ai), and run `mediaflow fleet down` again."
 
@@ -52,11 +51,11 @@ class End:
         return said
 
 
-def look(market: Market, fleet: FleetSettings, boxes: list[Box]) -> End:
-    """What is left beside these open boxes of the ledger, by the market's list."""
-    prefix = label_prefix(fleet)
+def look(market: Market, labels: Labels, db: sqlite3.Connection) -> End:
+    """What is left: open boxes of the ledger, and boxes of this installation in the market's list."""
+    boxes = ledger.boxes(db)
     try:
-        found = [each.contract for each in market.instances() if each.label.startswith(prefix)]
+        found = [each.contract for each in market.instances() if labels.is_own(each.label, db)]
     except MarketError as error:
         return End(boxes, [], str(error))
     return End(boxes, found)

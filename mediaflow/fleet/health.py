@@ -33,14 +33,21 @@ class Verdict:
 
 
 def verdict(
-    box: Box, instance: Instance | None, unchanged: float, now: float, settings: FleetSettings
+    box: Box,
+    instance: Instance | None,
+    unchanged: float,
+    now: float,
+    settings: FleetSettings,
+    audible: float = float("-inf"),
 ) -> Verdict | None:
     """What is wrong with a box that is wanted; None where nothing is.
 
     `instance` is what the market says of it, the same for `unchanged` seconds; None where it was not listed.
+    `audible` is since when boxes can be heard here without a break; infinity: not now.
     """
     if instance is not None and instance.state in ("exited", "offline"):
-        return Verdict(f"{instance.state}: {instance.said}".rstrip(": "))
+        # Without a gateway it ends itself, as it should.
+        return Verdict(f"{instance.state}: {instance.said}".rstrip(": "), strike=audible <= now)
     if instance is not None and instance.state == "stopped":
         return Verdict("outbid, or stopped by the market", strike=False)
     if box.trouble:
@@ -49,31 +56,45 @@ def verdict(
         return Verdict("it has lived as long as a box may", strike=False)
     stuck = settings.stuck_minutes * 60
     if box.hello is None:
-        return _of_a_start(box, unchanged, now, stuck)
-    silent = now - max(box.seen or 0.0, box.hello)
-    if silent > settings.silence_minutes * 60 * SILENT_PART:
+        return _of_a_start(box, unchanged, now, stuck, audible)
+    silent = silence(box, now)
+    if now - audible > silence_limit(settings) < silent:
         return Verdict(f"it has said nothing for {silent:.0f} s")
+    if silent > settings.silence_minutes * 60:
+        return Verdict("it has heard nothing for so long that it has ended itself", strike=False)
     if box.state != "working":
         return None
     if box.ready is None:
-        if now - box.hello > stuck * LOADING_TIMES:
+        if now - max(box.hello, audible) > stuck * LOADING_TIMES:
             return Verdict(
                 f"its models were not there {settings.stuck_minutes * LOADING_TIMES:g} minutes later"
             )
         return None
     # A box that was idle has its first item for less time than this.
     patience = stuck + box.heaviest * LONGEST_SECONDS
-    if box.in_hand and now - max(box.worked or 0.0, box.ready) > patience:
+    if box.in_hand and now - max(box.worked or 0.0, box.ready, audible) > patience:
         return Verdict(f"it has work in hand and no result for {patience / 60:.0f} minutes")
     return None
 
 
-def _of_a_start(box: Box, unchanged: float, now: float, stuck: float) -> Verdict | None:
+def silence(box: Box, now: float) -> float:
+    """Seconds since a box that has said hello was heard of."""
+    return now - max(box.seen or 0.0, box.hello or 0.0)
+
+
+def silence_limit(settings: FleetSettings) -> float:
+    """Seconds after which a box that says nothing is given up."""
+    return settings.silence_minutes * 60 * SILENT_PART
+
+
+def _of_a_start(box: Box, unchanged: float, now: float, stuck: float, audible: float) -> Verdict | None:
     if box.contract is None:
         return None  # an order whose answer is not known
     if box.running is not None:
-        if now - box.running > stuck:
-            return Verdict("it runs and has not said hello")
+        # It may have called all the time while nobody could hear it.
+        heard = now - max(audible, box.running) > stuck / 2
+        if now - box.running > (stuck if heard else 2 * stuck):
+            return Verdict("it runs and has not said hello", strike=heard)
         return None
     if now - box.intended > stuck * LOADING_TIMES:
         return Verdict("it did not load")

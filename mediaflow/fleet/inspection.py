@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 import time
 from contextlib import closing
@@ -19,7 +18,8 @@ from mediaflow.fleet.state import fleet_state
 from mediaflow.fleet.vast import Vast
 from mediaflow.ops.doctor.report import Examination, count
 from mediaflow.ops.lock import holder
-from mediaflow.service.certificate import SERVER_NAME, gateway_certificate
+from mediaflow.service.certificate import gateway_certificate
+from mediaflow.service.handshake import shake_hands
 from mediaflow.settings import load_settings
 
 CONNECT_SECONDS = 5
@@ -84,14 +84,9 @@ def examine_here(visit: Examination, fleet: FleetSettings) -> None:
 
 def _reach(visit: Examination, fleet: FleetSettings, url: str) -> None:
     """Go to the gateway by the address that boxes are given; what answers must have its certificate."""
-    context = ssl.create_default_context(cadata=gateway_certificate().pem())
-    address = (fleet.gateway.address, fleet.gateway.port)
     try:
-        with (
-            closing(socket.create_connection(address, CONNECT_SECONDS)) as plain,
-            context.wrap_socket(plain, server_hostname=SERVER_NAME),
-        ):
-            visit.ok("gateway", f"{url} answers with this machine's certificate")
+        shake_hands(fleet.gateway.address, fleet.gateway.port, CONNECT_SECONDS)
+        visit.ok("gateway", f"{url} answers with this machine's certificate")
     except ssl.SSLError:
         visit.problem(
             "gateway", f"what answers at {url} is not this machine's gateway", "Set gateway.address and port."
@@ -119,6 +114,6 @@ def _boxes(visit: Examination, fleet: FleetSettings, market: Market) -> None:
                 "boxes",
                 f"contract {instance.contract} ({instance.gpu}, {instance.state}) costs "
                 f"{instance.price:.3f} $ an hour, {leak.cost:.3f} $ in {hours:.1f} h so far: {leak.why}",
-                "A controller ends it; without one: mediaflow fleet down",
+                leak.step,
             )
         visit.ok("boxes", "none is rented that nobody wants")

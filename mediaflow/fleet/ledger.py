@@ -73,6 +73,8 @@ CREATE TABLE IF NOT EXISTS blocks (
     until REAL NOT NULL,
     reason TEXT NOT NULL
 );
+-- Boxes that ended before they had a result: for want of work, or because they were no good.
+CREATE TABLE IF NOT EXISTS fruitless (label TEXT PRIMARY KEY, at REAL NOT NULL, idle INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS events (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     at REAL NOT NULL,
@@ -179,6 +181,15 @@ def update(db: sqlite3.Connection, label: str, **columns: Any) -> None:
     """Change some columns of a box."""
     names = ", ".join(f"{name} = ?" for name in columns)
     db.execute(f"UPDATE boxes SET {names} WHERE label = ?", (*columns.values(), label))
+
+
+def turn(db: sqlite3.Connection, label: str, state: str, reason: str, now: float) -> None:
+    """Set a box's state, and why; what has come nearer to its end meanwhile stays there."""
+    db.execute(
+        "UPDATE boxes SET state = ?, reason = ? WHERE label = ? AND state NOT IN ('ending', 'ended')",
+        (state, reason, label),
+    )
+    event(db, now, f"{state}: {reason}", label)
 
 
 def insert(db: sqlite3.Connection, columns: Mapping[str, Any]) -> None:

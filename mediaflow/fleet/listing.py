@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mediaflow.fleet import ledger
+from mediaflow.fleet.labels import Labels
 from mediaflow.fleet.ledger import Box
 from mediaflow.fleet.market import Instance
 
@@ -19,15 +20,17 @@ UNCERTAIN_SECONDS = 600.0
 
 @dataclass(slots=True)
 class Listing:
-    """What the lists said so far of boxes whose labels begin with `prefix`. All of it may be lost."""
+    """What the lists said so far of the boxes of these labels. All of it may be lost."""
 
-    prefix: str
+    labels: Labels
     # Since when, and how many times in a row, a box of the ledger is not in the list.
     missing: dict[str, tuple[float, int]] = field(default_factory=dict)
     # What a box is said to do, and since when that has not changed.
     said: dict[str, tuple[str, float]] = field(default_factory=dict)
     now: dict[str, Instance] = field(default_factory=dict)
     listed: set[str] = field(default_factory=set)
+    # Contracts that have our name and are not ours.
+    others: set[int] = field(default_factory=set)
     empty: int = 0
     at: float = float("-inf")
 
@@ -45,10 +48,17 @@ class Listing:
         known = {box.label: box for box in boxes}
         seen: dict[str, Instance] = {}
         for instance in instances:
-            if not instance.label.startswith(self.prefix):
+            if not self.labels.is_named(instance.label):
                 continue
             box = known.get(instance.label)
+            if box is None and not self.labels.is_own(instance.label, db):
+                if instance.contract not in self.others:
+                    what = f"contract {instance.contract} has this name and is not of this home: it is left"
+                    ledger.event(db, now, f"{what} (mediaflow fleet doctor)", instance.label)
+                self.others.add(instance.contract)
+                continue
             if box is not None and box.contract is None:
+                known[box.label] = replace(box, contract=instance.contract)
                 ledger.update(db, box.label, contract=instance.contract)
                 ledger.event(db, now, f"adopted: contract {instance.contract}", box.label)
                 if box.state == "intended":

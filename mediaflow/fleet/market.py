@@ -107,7 +107,7 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What one box has cost on one day (the day's start as Unix seconds, UTC)."""
+    """What one box has cost on one day (the day's start as Unix seconds, UTC). Its label may be missing."""
 
     contract: int
     label: str
@@ -119,7 +119,7 @@ class Market(Protocol):
     """What the controller needs of a place that rents boxes. All raise MarketError."""
 
     def offers(self) -> Sequence[Offer]:
-        """What can be rented now and fits the settings."""
+        """What can be rented now and fits the settings, as the market understands them."""
 
     def order(self, order: Order) -> int:
         """Rent; the contract. Sent once, never again: raises OfferGone, NoCredit, OrderUncertain."""

@@ -20,7 +20,8 @@ def measure_here(catalog: sqlite3.Connection, db: sqlite3.Connection, now: float
     among the tasks by those times. What boxes found is not counted.
     """
     last = float(ledger.fact(db, "measured") or 0.0)
-    since = max(last, now - WINDOW_SECONDS)
+    # It lies ahead where the clock was set back.
+    since = max(last if last <= now else 0.0, now - WINDOW_SECONDS)
     rows = catalog.execute(
         "SELECT task, COUNT(*), SUM(seconds) FROM findings WHERE created > ? AND created <= ?"
         f" {_not_of_boxes(catalog)} GROUP BY task",

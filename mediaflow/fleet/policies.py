@@ -39,7 +39,8 @@ class Situation:
     """What a policy decides by.
 
     `boxes` are those that load or work, `offers` fetches what can be rented (and fits), `resumes` is when
-    this machine begins to work on what may leave (in the past where it does so now).
+    this machine begins to work on what may leave (in the past where it does so now), `audible` since when
+    boxes can be heard here without a break (infinity: not now).
     """
 
     now: float
@@ -50,6 +51,7 @@ class Situation:
     offers: Callable[[], Sequence[Offer]]
     resumes: float = 0.0
     scale: Scale = field(default_factory=Scale)
+    audible: float = float("-inf")
 
     def left(self, deadline: float) -> float:
         """Seconds that this machine can work until a deadline."""
@@ -157,7 +159,7 @@ def idle(situation: Situation) -> list[str]:
         and box.in_hand == 0
         # One that still fetches its models has nothing to do either, and is not idle.
         and box.ready is not None
-        and max(box.worked or 0.0, box.ready) < limit
+        and max(box.worked or 0.0, box.ready, situation.audible) < limit
     ]
 
 

@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
+from dataclasses import replace
 
 from mediaflow.catalog.database import connect as open_catalog
 from mediaflow.errors import ConfigError, MediaflowError, StorageError, UsageError
@@ -13,14 +14,17 @@ from mediaflow.fleet import ledger
 from mediaflow.fleet.account import Account
 from mediaflow.fleet.backlog import Backlog, read_backlog
 from mediaflow.fleet.birth import births
-from mediaflow.fleet.controller import Controller, Environment
+from mediaflow.fleet.controller import Controller
 from mediaflow.fleet.end import End, destroy_known, look, spare_ledger
+from mediaflow.fleet.labels import labels_here
 from mediaflow.fleet.ledger import Box
 from mediaflow.fleet.market import Market
 from mediaflow.fleet.measuring import measure_here
+from mediaflow.fleet.ordering import Environment
 from mediaflow.fleet.settings import FleetSettings
 from mediaflow.lifeline import Stop
 from mediaflow.ops.lock import Lock, holder
+from mediaflow.service.handshake import runs_here
 
 LOCK = "fleet"
 # Between two ticks: while all goes its way, while a box begins or ends, and while all boxes are ended.
@@ -42,18 +46,19 @@ class Running:
     """
 
     def __init__(self, fleet: FleetSettings, say: Say, environment: Environment | None = None) -> None:
-        """Raises ConfigError without a key or the SDK."""
+        """Raises ConfigError without a key or the SDK, StorageError where the home cannot be read."""
         self.market: Market = Account(fleet)
         self._fleet, self._say = fleet, _never_failing(say)
-        self._orders = environment is not None
+        self._environment = environment
+        self._labels = labels_here(fleet, new=environment is not None)
         try:
             self.db = ledger.open_ledger()
         except sqlite3.Error as error:
-            if self._orders:
+            if environment is not None:
                 raise StorageError(f"The ledger of the fleet cannot be opened: {error}.") from None
             self._say(f"fleet: the ledger cannot be opened ({error}); going on without writing it")
             self.db = spare_ledger()
-        self._controller = Controller(self.market, self.db, fleet, environment=environment or _no_box)
+        self._controller = self._control()
         self._backlog = Backlog()
         self._said = ""
         self._measured = float("-inf")
@@ -66,10 +71,10 @@ class Running:
             held = self._hold()
             if now - ticked >= self._pause() or held != hold:
                 ticked, hold = now, held
-                if not self._orders:  # also when the hold was taken back meanwhile
+                if self._environment is None:  # also when the hold was taken back meanwhile
                     self._controller.hold = "down" if held == "down" else "drain"
                 self.tick(self._read_backlog())
-                if not self._orders and not self.open():
+                if self._environment is None and not self.open():
                     return
             stop.wait(LOOK_SECONDS)
 
@@ -87,7 +92,7 @@ class Running:
             is_late = time.monotonic() > deadline
             # One that was ordered without an answer is waited for by the next controller.
             if is_late or not any(box.contract is not None for box in self.open()):
-                end = look(self.market, self._fleet, self.open())
+                end = look(self.market, self._labels, self.db)
                 if is_late or not (end.listed or end.unseen):
                     return end
             time.sleep(ENDING_SECONDS)
@@ -109,12 +114,23 @@ class Running:
         """The boxes that cost, or may cost, money."""
         return ledger.boxes(self.db)
 
+    def _control(self) -> Controller:
+        gateway = self._fleet.gateway
+        return Controller(
+            self.market,
+            self.db,
+            self._fleet,
+            environment=self._environment or _no_box,
+            labels=self._labels,
+            serves=lambda: runs_here(gateway.listen, gateway.port),
+        )
+
     def _spare(self, error: sqlite3.Error) -> None:
         """End boxes with a ledger in memory: that the disk is full must not keep one alive."""
         self._say(f"fleet: the ledger cannot be written ({error}); the boxes are ended all the same")
         self.db.close()
         self.db = spare_ledger()
-        self._controller = Controller(self.market, self.db, self._fleet)
+        self._controller = self._control()
         self._controller.hold = "down"
         with suppress(sqlite3.Error):
             destroy_known(self.market, self.db)
@@ -142,6 +158,7 @@ class Running:
                     measure_here(catalog, self.db, time.time())
         except (MediaflowError, sqlite3.Error) as error:
             self._say(f"fleet: the catalog cannot be read ({error}); going on with what was known")
+            self._backlog = replace(self._backlog, current=False)
         return self._backlog
 
 
@@ -210,11 +227,11 @@ def _down_by(fleet: FleetSettings, pid: int | None) -> End:
                 raise UsageError("The controller ended meanwhile. Run mediaflow fleet down again.")
             time.sleep(LOOK_SECONDS)
         try:
-            market = Account(fleet)
-        except ConfigError as error:
+            market, labels = Account(fleet), labels_here(fleet)
+        except (ConfigError, StorageError) as error:
             return End(left, [], str(error))
         while True:
-            end = look(market, fleet, ledger.boxes(db))
+            end = look(market, labels, db)
             if end.is_clear or time.monotonic() > deadline:
                 return end
             time.sleep(ENDING_SECONDS)

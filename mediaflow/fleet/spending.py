@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from mediaflow.fleet import ledger
+from mediaflow.fleet.labels import Labels
 from mediaflow.fleet.ledger import Box
 from mediaflow.fleet.market import Charge
 from mediaflow.fleet.settings import FleetSettings
@@ -103,28 +104,47 @@ def refusal(
 
 
 def over_budget(
-    spent: Spending, boxes: Sequence[Box], settings: FleetSettings, extra_seconds: float = 0.0
+    spent: Spending,
+    boxes: Sequence[Box],
+    settings: FleetSettings,
+    owed: float = 0.0,
+    extra_seconds: float = 0.0,
 ) -> list[Box]:
-    """The boxes for whose leases the caps have no room (the dearest first): all others can be renewed."""
+    """The boxes for whose leases the caps have no room (the dearest first): all others can be renewed.
+
+    `owed`: dollars that other boxes may still cost.
+    """
     left = list(boxes)
     over: list[Box] = []
     for box in sorted(boxes, key=lambda each: -each.price):
-        if reserved(left, settings, extra_seconds=extra_seconds) <= spent.room(settings):
+        if reserved(left, settings, extra_seconds=extra_seconds) + owed <= spent.room(settings):
             break
         left.remove(box)
         over.append(box)
     return over
 
 
-def write_charges(db: sqlite3.Connection, charges: Sequence[Charge], prefix: str, now: float) -> None:
+def over_caps(boxes: Sequence[Box], settings: FleetSettings) -> list[Box]:
+    """The boxes that cost too much, or are too many (the dearest): the caps may have been lowered."""
+    caps = settings.caps
+    over = [box for box in boxes if box.price > caps.price_per_hour]
+    left = sorted((box for box in boxes if box not in over), key=lambda each: -each.price)
+    return over + left[: max(0, len(left) - caps.boxes)]
+
+
+def write_charges(db: sqlite3.Connection, charges: Sequence[Charge], labels: Labels, now: float) -> None:
     """Enter what the market says our boxes have cost, by day and by box."""
     days: dict[str, float] = ledger.fact(db, "charges") or {}
     fresh: dict[str, float] = {}
     totals: dict[str, float] = {}
+    label_of: dict[int, str] = dict(
+        db.execute("SELECT contract, label FROM boxes WHERE contract IS NOT NULL").fetchall()
+    )
     for charge in charges:
-        if charge.label.startswith(prefix):
+        label = label_of.get(charge.contract, charge.label)
+        if labels.is_own(label, db):
             fresh[_name(charge.day)] = fresh.get(_name(charge.day), 0.0) + charge.dollars
-            totals[charge.label] = totals.get(charge.label, 0.0) + charge.dollars
+            totals[label] = totals.get(label, 0.0) + charge.dollars
     for name, dollars in fresh.items():
         days[name] = max(days.get(name, 0.0), dollars)  # a list cut short does not give money back
     ledger.put_fact(db, "charges", days, now)

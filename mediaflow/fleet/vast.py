@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from mediaflow.errors import ConfigError
 from mediaflow.fleet import vast_rows as rows
+from mediaflow.fleet.labels import label_prefix
 from mediaflow.fleet.market import (
     Charge,
     Instance,
@@ -65,7 +66,7 @@ class Vast:
         self._pauses: dict[str, float] = {}
 
     def offers(self) -> Sequence[Offer]:
-        """What can be rented now and fits the settings."""
+        """What can be rented now, asked for by the settings; what has no price as it should is left out."""
         bidding = self._fleet.rent == "interruptible"
         found = self._ask(
             "offers",
@@ -79,8 +80,7 @@ class Vast:
             ),
         )
         with rows.understood("list of offers"):
-            offers = [rows.offer(row, self._fleet) for row in found]
-        return [offer for offer in offers if rows.fits(offer, self._fleet)]
+            return rows.offers(found, self._fleet)
 
     def order(self, order: Order) -> int:
         """Rent; the contract. Sent once, never again: raises OfferGone, NoCredit, OrderUncertain."""
@@ -128,7 +128,7 @@ class Vast:
         if isinstance(total, int) and total > len(found):
             raise MarketError(f"Vast.ai listed {len(found)} boxes of {total}.")
         with rows.understood("list of boxes"):
-            return [rows.instance(row) for row in found]
+            return rows.instances(found, label_prefix(self._fleet))
 
     def destroy(self, contract: int) -> None:
         """End a box; no error where it is gone already."""
@@ -172,7 +172,7 @@ class Vast:
         """A call that may be made twice: also once more where it came too soon after the last."""
         for attempt in (1, 2):
             try:
-                return self._send(kind, call, self._read_error, paced=paced)
+                return self._send(kind, call, self._read_error, paced=paced or attempt == 2)
             except _Gone:
                 if gone is None:
                     return None
@@ -231,7 +231,7 @@ class Vast:
         code, said = self._said(answer)
         contract = _contract_in(answer)
         status = answer.status_code
-        if contract is not None or status >= 500:
+        if contract is not None or status == 408 or status >= 500:
             return OrderUncertain(f"Vast.ai answered an order with an error ({status}: {said}).", contract)
         if "no_such_ask" in f"{code} {said}" or status == 410:
             return OfferGone(f"The offer is gone ({said}).")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -23,6 +23,7 @@ _STATES: dict[str | None, InstanceState] = {
     "exited": "exited",
     "offline": "offline",
 }
+UNEXPECTED = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 
 
 @contextmanager
@@ -30,7 +31,7 @@ def understood(what: str) -> Iterator[None]:
     """Turn a key, type or form that was not expected into a MarketError."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except UNEXPECTED as error:
         raise MarketError(f"Vast.ai's {what} is not as expected ({type(error).__name__}).") from None
 
 
@@ -85,20 +86,31 @@ def offer(row: Mapping[str, Any], fleet: FleetSettings) -> Offer:
     )
 
 
-def fits(found: Offer, fleet: FleetSettings) -> bool:
-    """Whether an offer has what the settings ask for, whatever the list was asked for."""
-    wanted = fleet.offers
-    return (
-        found.gpu_ram_gb >= wanted.gpu_ram_gb * 0.95  # a card of 12 GB has a little less to give
-        and found.reliability >= wanted.reliability
-        and found.down_mbps >= wanted.inet_down_mbps
-        and found.cuda >= wanted.cuda
-        and (found.verified or not wanted.verified)
-        and (found.datacenter or not wanted.datacenter)
-        and (not wanted.regions or found.region in wanted.regions)
-        and (not wanted.gpus or found.gpu in wanted.gpus)
-        and found.price > 0
-    )
+def offers(found: Iterable[Mapping[str, Any]], fleet: FleetSettings) -> list[Offer]:
+    """The offers of a list, without those that are odd or take no bids; an error where all are odd."""
+    good: list[Offer] = []
+    odd: Exception | None = None
+    for row in found:
+        try:
+            if fleet.rent == "on-demand" or row["min_bid"] is not None:
+                good.append(offer(row, fleet))
+        except UNEXPECTED as error:
+            odd = error
+    if odd is not None and not good:
+        raise odd
+    return good
+
+
+def instances(found: Iterable[Mapping[str, Any]], prefix: str) -> list[Instance]:
+    """The boxes of a list. Others of this account may be odd, and are left out; one of ours may not."""
+    good: list[Instance] = []
+    for row in found:
+        try:
+            good.append(instance(row))
+        except UNEXPECTED:
+            if str(row["label"] or "").startswith(prefix):
+                raise
+    return good
 
 
 def instance(row: Mapping[str, Any]) -> Instance:
@@ -117,7 +129,7 @@ def instance(row: Mapping[str, Any]) -> Instance:
 
 
 def charge(row: Mapping[str, Any]) -> Charge:
-    """What one box cost on one day."""
+    """What one box cost on one day. The label may be missing."""
     kind, _, contract = str(row["source"]).partition("-")
     if kind != "instance":
         raise ValueError(kind)

@@ -52,8 +52,13 @@ class Trade:
         return [self._offer(ask) for ask in self._account.search(self.now) if fits(ask, self._settings)]
 
     def order(self, order: Order) -> int:
-        """Rent; the contract."""
-        self._door()
+        """Rent; the contract. As with the real market, an error of its door does not say what came of it."""
+        try:
+            self._door()
+        except Throttled:
+            raise
+        except MarketError as error:
+            raise OrderUncertain(str(error)) from None
         request = Request(order.offer, order.label, order.image, order.disk_gb, order.environment, order.bid)
         try:
             box = self._account.order(self.now, request)
