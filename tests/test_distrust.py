@@ -371,6 +371,36 @@ def test_a_finding_that_breaks_the_rules_is_done_here_and_no_file_is_blamed(
     assert provenance.checks(db, "odd", "ocr").differed == 1
 
 
+def test_a_finding_that_the_gateway_saw_to_break_the_rules_counts_the_same(
+    db: sqlite3.Connection, client: Redis
+) -> None:
+    household = household_of(db, client, odd=lambda *_: {"reason": "It has no lines.", "permanent": False})
+    household.submit(PATHS[:1], ["ocr"])
+    settle(household)
+    assert work.completeness(db) == {"complete": True, "open": 0, "failed": 0}
+    assert texts(db) == {f"Seite {asset_of(PATHS[0])[:6]}"}
+    assert provenance.checks(db, "odd", "ocr").differed == 1
+
+
+def test_what_one_box_cannot_do_another_does_and_what_two_cannot_this_machine(
+    db: sqlite3.Connection, client: Redis
+) -> None:
+    def unable(name: str, item: Item) -> Result:
+        return {"elsewhere": "out of memory"}
+
+    household = household_of(db, client, first=unable, second=truth)
+    household.submit(PATHS[:4], ["ocr"])
+    household.run_all()
+    assert {item["asset"] for item in household.left["second"]} == {asset_of(path) for path in PATHS[:4]}
+    household = household_of(db, client, third=unable, fourth=unable)
+    household.submit(PATHS[4:8], ["ocr"])
+    household.run_all()
+    for label in ("third", "fourth"):
+        assert len(household.left[label]) == 4, "each was asked once"
+    settle(household)
+    assert texts(db) == {f"Seite {asset_of(path)[:6]}" for path in PATHS[:8]}
+
+
 def test_a_box_that_breaks_the_rules_again_and_again_is_dropped(
     db: sqlite3.Connection, client: Redis
 ) -> None:

@@ -171,6 +171,28 @@ def test_what_a_box_cannot_do_is_done_at_home_before_anybody_calls_the_file_bad(
     assert box.post("take", task="look", most=10)["items"] == []  # though nobody else serves the queue
 
 
+def test_what_one_box_cannot_do_another_gets_and_what_both_cannot_is_done_at_home(
+    gateway: GatewayProcess, box: Client, tmp_path: Path
+) -> None:
+    second = gateway.client(enter_box(OTHER))
+    second.hello()
+    second.post("take", task="look", most=1)
+    submit(tmp_path / "pictures", 4)
+
+    def refuse(client: Client) -> list[str]:
+        seen: list[str] = []
+        while len(seen) < 4:
+            items = client.take()
+            client.answer(*({"id": item["id"], "reason": "out of memory"} for item in items))
+            seen += [item["item"]["asset"] for item in items]
+        return sorted(seen)
+
+    with ThreadPoolExecutor(2) as pool:
+        first_seen, second_seen = pool.map(refuse, (box, second))
+    assert first_seen == second_seen, "each had each of them once"
+    until(lambda: waiting_ids() and all(is_at_home(id) for id in waiting_ids()), "they are done here")
+
+
 def test_files_of_a_library_that_may_not_leave_stay(
     served: Installation, box: Client, tmp_path: Path
 ) -> None:

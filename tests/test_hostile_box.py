@@ -353,17 +353,53 @@ def test_findings_that_break_the_rules_are_done_here_and_nothing_of_them_goes_on
     bad = [{"vectors": vectors} for vectors in BAD_VECTORS.values()]
     bad += [{"data": data} for data in BAD_DATA.values()]
     bad += [{"seconds": seconds} for seconds in (-1, 1e300, "0.1", None, True)]
-    hashes = scene.enqueue(len(bad) + 1)
+    hashes = scene.enqueue(2 * len(bad))
     items = until(lambda: scene.box.take(most=100), "items")
-    for item, changes in zip(items, bad, strict=False):
+    refused = 0
+    # Not so many at once that the box is ended.
+    for item, good, changes in zip(items[::2], items[1::2], bad, strict=True):
         body = json.dumps({"results": [finding(item["id"]) | changes]})
         answered = status(scene.box, "POST", "/box/results", content=body)
         assert answered in (200, 400), changes  # what is no JSON of this form is refused whole
         if answered == 400:
-            scene.box.answer({"id": item["id"], "reason": "it was refused"})
-    assert scene.box.answer(finding(items[-1]["id"])) == 1
-    until(lambda: len(scene.sent_home()) == len(bad), "all of them are to be done here")
-    assert [result["asset"] for result in scene.stored()] == [hashes[-1]]
+            refused += scene.box.answer({"id": item["id"], "reason": "it was refused"})
+        assert scene.box.answer(finding(good["id"])) == 1
+    until(lambda: len(scene.stored()) + refused == len(hashes), "all is told")
+    said = [result for result in scene.stored() if "reason" in result]
+    assert [set(result) for result in said] == [{"asset", "box", "permanent", "reason"}] * len(said)
+    assert {result["box"] for result in said} == {BOX}, "it is known whose they were"
+    assert len(said) + refused == len(bad)
+
+
+def test_a_box_that_does_nothing_of_what_it_takes_is_ended_and_the_rest_goes_back(scene: Scene) -> None:
+    """Guard: answers without a finding are counted by box and task."""
+    for _ in range(20):
+        scene.enqueue(16)
+    answered = 0
+    while box_of(BOX).trouble == "":
+        items = scene.box.post("take", task="look", most=1000)["items"]
+        said = "CUDA error: an illegal memory access was encountered"
+        answered += scene.box.answer(*({"id": item["id"], "reason": said} for item in items))
+    assert answered == 21
+    assert box_of(BOX).trouble == "21 of its last 21 answers about look are no findings"
+    assert scene.box.post("beat", busy={}, log="")["order"] == "end"
+    time.sleep(1)
+    assert scene.box.post("hello", hardware={}, checks=[], well=True)
+    assert box_of(BOX).trouble, "it cannot say that it is well again"
+    scene.other.hello()
+    done = 0
+    while done < 20 * 16 - answered:
+        items = scene.other.take(most=1000)
+        done += scene.other.answer(*(finding(item["id"]) for item in items))
+    assert len(scene.sent_home()) == answered, "no other box was there then"
+
+
+def test_a_box_that_now_and_then_cannot_is_not_ended(scene: Scene) -> None:
+    scene.enqueue(80)
+    for number, item in enumerate(scene.box.take(most=1000)):
+        reason = {"id": item["id"], "reason": "out of memory"}
+        assert scene.box.answer(finding(item["id"]) if number % 2 else reason) == 1
+    assert box_of(BOX).trouble == ""
 
 
 def test_nothing_but_the_finding_passes(scene: Scene) -> None:
@@ -461,13 +497,13 @@ def test_compressed_bodies_are_refused(scene: Scene) -> None:
 
 def test_answers_are_no_larger_than_their_items_allow(scene: Scene) -> None:
     """Guard: an allowance for each item, so that neither Redis nor the catalog fills."""
-    scene.enqueue(40)
+    scene.enqueue(20)
     items = scene.box.take(most=1000)
     large = {"colour": "x" * 140_000}
     for item in items:
         scene.box.answer(finding(item["id"], data=large))
-    until(lambda: len(scene.sent_home()) == len(items), "all of them are done here")
-    assert scene.stored() == []
+    stored = until(lambda: found if len(found := scene.stored()) == len(items) else None, "they are told of")
+    assert all("are allowed" in result["reason"] and "data" not in result for result in stored)
 
 
 def test_no_more_is_given_out_while_the_queue_could_not_take_the_results(scene: Scene) -> None:

@@ -99,10 +99,14 @@ def allowance(item: dict[str, Any], rendition: Rendition | None) -> int:
     return min(FOR_ITEM + FOR_PICTURE * len(rendition.pictures) + round(FOR_SECOND * long), MOST_BYTES)
 
 
-def result_of(piece: Piece, answer: Answer, box: str) -> dict[str, Any]:
-    """What the stage gets for an answer: the finding alone, or {"home": why it is to be done here}."""
+def result_of(piece: Piece, answer: Answer, box: str, *, alone: bool) -> dict[str, Any]:
+    """What the stage gets for an answer: the finding, or what it breaks of its form, or why there is none.
+
+    Where there is none the item is for another box, or for this machine where the box is `alone`.
+    """
     if answer.reason is not None:
-        return {"home": f"box {box}: {shown(answer.reason)}"}
+        why = f"box {box}: {shown(answer.reason)}"
+        return {"home": why} if alone else {"elsewhere": why, "box": box}
     finding = {"data": answer.data, "vectors": answer.vectors, "seconds": answer.seconds}
     named = {key: piece.item[key] for key in ("asset", "source") if piece.item.get(key) is not None}
     try:
@@ -111,7 +115,7 @@ def result_of(piece: Piece, answer: Answer, box: str) -> dict[str, Any]:
         check_finding(find_task(piece.task), piece.model, named | finding)
         _check_parts(piece, answer.vectors)
     except FindingError as error:
-        return {"home": f"box {box}: {shown(str(error))}"}
+        return {"reason": shown(str(error)), "permanent": False, "box": box}
     return finding | {"box": box}
 
 

@@ -64,12 +64,13 @@ class Boxes:
         text = json.dumps(hardware)
         failed = [f"{check.name}: {check.said}" for check in said.checks if not check.ok]
         trouble = "" if said.well else shown("; ".join(failed) or "it says that it is not well")
-        columns: dict[str, Any] = {"trouble": trouble}
+        columns: dict[str, Any] = {}
         if len(text) <= MOST_HARDWARE:
             columns["hardware"] = text
         now = time.time()
         with self._lock, ledger.transaction(self._db):
             ledger.update(self._db, box.label, seen=now, **columns)
+            self._write_trouble(box.label, trouble)
             if said.well:
                 # Only of what is not at its end: the controller may have decided meanwhile.
                 self._db.execute(
@@ -82,6 +83,11 @@ class Boxes:
         with self._lock:
             if desk := self._desks.get(box.label):
                 desk.begin_anew()
+
+    def is_alone(self, box: str, task: str) -> bool:
+        """Whether no other box does this task now. Waits for nothing."""
+        others = [desk for label, desk in list(self._desks.items()) if label != box]
+        return not any(desk.open and desk.is_asked_for(task) for desk in others)
 
     def counts(self, box: str, what: str, most: int = MOST_FETCHES) -> bool:
         """Count that a box did something; False when it did so too often."""
@@ -112,7 +118,7 @@ class Boxes:
             known = {box.label: box for box in ledger.boxes(self._db)}
             for label, desk in list(self._desks.items()):
                 box = known.get(label)
-                if box is None or box.state not in ("working", "draining") or box.lease < time.time():
+                if box is None or box.trouble or not _is_served(box):
                     desk.close()
                 elif box.state == "draining" and desk.open:
                     desk.drain()
@@ -124,10 +130,13 @@ class Boxes:
                 if desk.closed:
                     with ledger.transaction(self._db):
                         self._write_down(label, desk, time.time())
+                        if desk.trouble:
+                            self._write_trouble(label, desk.trouble)
+                            ledger.event(self._db, time.time(), f"{desk.trouble}: its items go back", label)
                     del self._desks[label]
-            for label, box in known.items():
+            for label, box in {box.label: box for box in ledger.boxes(self._db)}.items():
                 heard = time.time() - self._heard.get(label, 0.0) < SILENT_SECONDS
-                if box.state == "working" and heard and label not in self._desks:
+                if box.state == "working" and not box.trouble and heard and label not in self._desks:
                     self._desks[label] = Desk(label)
             return list(self._desks.values())
 
@@ -157,6 +166,10 @@ class Boxes:
             for desk in self._desks.values():
                 desk.close()
 
+    def _write_trouble(self, label: str, trouble: str) -> None:
+        # A box that was in trouble cannot say that it is well again: it ends.
+        self._db.execute("UPDATE boxes SET trouble = ? WHERE label = ? AND trouble = ''", (trouble, label))
+
     def _write_down(self, label: str, desk: Desk, now: float) -> None:
         spent = desk.spent()
         items = sum(each.items for each in spent.values())
@@ -170,6 +183,10 @@ class Boxes:
         for task, each in spent.items():
             if each.seconds > 0:
                 ledger.measured(self._db, box.gpu, task, each.items, each.seconds, now)
+
+
+def _is_served(box: Box) -> bool:
+    return box.state in ("working", "draining") and box.lease >= time.time()
 
 
 def log_of(box: str) -> Path:

@@ -19,13 +19,16 @@ MOST_ON_THE_WAY = 64_000_000
 ASKED_SECONDS = 40.0
 # So often a rendition may be fetched for one item: a link may be cut, but no box makes us send for ever.
 MOST_FETCHES = 6
+# Of its last answers about a task so many may be that it did not do the item; more are the box's fault.
+LAST, MOST_UNDONE = 40, 20
 
 
 @dataclass(slots=True, eq=False)
 class Piece:
     """One item on the desk. Once the box has it, `allowance` is how many bytes its answer may have.
 
-    `parts` is how many pictures, or texts, it is made of: no more vectors of one space are believed.
+    `parts` is how many pictures, or texts, it is made of: no more vectors of one space are believed. `put` is
+    when it was laid on the desk, `given` when the box had it first.
     """
 
     id: str
@@ -34,6 +37,7 @@ class Piece:
     item: Item
     batch: Batch
     index: int
+    put: float
     allowance: int = 0
     parts: int = 0
     given: float | None = None
@@ -104,6 +108,9 @@ class Desk:
         self._asked: dict[str, float] = {}
         self._spent: dict[str, Spent] = {}
         self._spent_until = clock()
+        # What is wrong with the box; it is closed then.
+        self.trouble = ""
+        self._undone: dict[str, deque[bool]] = {}
 
     # --- the side of the stand-ins ---
 
@@ -113,8 +120,9 @@ class Desk:
         with self._lock:
             if self.open:
                 batch.outstanding = len(items)
+                now = self._clock()
                 pieces = [
-                    Piece(secrets.token_hex(12), task, model, item, batch, index)
+                    Piece(secrets.token_hex(12), task, model, item, batch, index, now)
                     for index, item in enumerate(items)
                 ]
                 self._waiting.setdefault(task, deque()).extend(pieces)
@@ -161,7 +169,6 @@ class Desk:
                 return
             self._in_doubt |= self._in_hand
             for piece in reversed(self._in_hand.values()):
-                piece.given = None
                 self._waiting.setdefault(piece.task, deque()).appendleft(piece)
             self._in_hand.clear()
 
@@ -180,7 +187,8 @@ class Desk:
                 return False
             self._count_time()
             pieces.remove(piece)
-            piece.allowance, piece.parts, piece.given = allowance, parts, self._clock()
+            piece.allowance, piece.parts = allowance, parts
+            piece.given = self._clock() if piece.given is None else piece.given
             self._in_doubt.pop(piece.id, None)
             self._in_hand[piece.id] = piece
             return True
@@ -199,26 +207,44 @@ class Desk:
             return any(piece.fetched <= MOST_FETCHES for piece in mine)
 
     def answer(self, id: str, result: Result) -> bool:
-        """An item's result, from the box or in its place; False where nothing of this id is here."""
+        """What the box says of an item; False where nothing of this id is here."""
         with self._lock:
-            self._count_time()
-            piece = self._in_hand.pop(id, None) or self._in_doubt.pop(id, None)
+            piece = self.in_hand(id)
             if piece is None:
                 return False
-            if piece in self._waiting.get(piece.task, ()):
-                self._waiting[piece.task].remove(piece)
-            if "home" not in result:
+            self._settle(piece, result)
+            if "data" in result:
                 self._spent.setdefault(piece.task, Spent()).items += 1
-            piece.batch.lose(1, (piece.index, result))
+            self._count_undone(piece.task, "data" not in result)
             return True
+
+    def keep_home(self, asset: str, task: str, reason: str) -> None:
+        """Send home the items of an asset that the box has and may not have."""
+        with self._lock:
+            for piece in [p for p in self._in_hand.values() if p.item["asset"] == asset and p.task == task]:
+                self._settle(piece, {"home": reason})
 
     def refuse(self, piece: Piece, reason: str) -> None:
         """Send an item home before the box has it."""
         with self._lock:
-            pieces = self._waiting.get(piece.task, deque())
-            if piece in pieces:
-                pieces.remove(piece)
-                piece.batch.lose(1, (piece.index, {"home": reason}))
+            if piece in self._waiting.get(piece.task, ()):
+                self._settle(piece, {"home": reason})
+
+    def _settle(self, piece: Piece, result: Result) -> None:
+        """Take an item from wherever it is; this has become of it."""
+        self._count_time()
+        self._in_hand.pop(piece.id, None)
+        self._in_doubt.pop(piece.id, None)
+        if piece in self._waiting.get(piece.task, ()):
+            self._waiting[piece.task].remove(piece)
+        piece.batch.lose(1, (piece.index, result))
+
+    def _count_undone(self, task: str, undone: bool) -> None:
+        last = self._undone.setdefault(task, deque(maxlen=LAST))
+        last.append(undone)
+        if sum(last) > MOST_UNDONE:
+            self.trouble = f"{sum(last)} of its last {len(last)} answers about {task} are no findings"
+            self.close()
 
     def is_asked_for(self, task: str) -> bool:
         """Whether the box has asked for items of a task of late."""
@@ -229,15 +255,22 @@ class Desk:
         with self._lock:
             if not self.is_asked_for(task):
                 for piece in self._waiting.pop(task, ()):
+                    self._in_doubt.pop(piece.id, None)
                     piece.batch.lose(1)
 
-    def send_home_late(self, task: str, seconds: float) -> int:
-        """Send home the items of a task that are in the box's hands for longer; how many."""
-        before = self._clock() - seconds
+    def give_back_late(self, task: str, seconds: float) -> int:
+        """Have others do what the box had first so long ago, or what waits here twice as long; how many."""
+        now = self._clock()
+        why = f"box {self.label} did not answer it in {seconds:g} s"
         with self._lock:
-            late = [p for p in self._in_hand.values() if p.task == task and (p.given or 0) < before]
+            mine = [*self._in_hand.values(), *self._waiting.get(task, ())]
+            late = [
+                piece
+                for piece in mine
+                if piece.task == task and (now - piece.put > 2 * seconds or now - _had(piece, now) > seconds)
+            ]
             for piece in late:
-                self.answer(piece.id, {"home": f"box {self.label} did not answer it in {seconds:g} s"})
+                self._settle(piece, {"elsewhere": why, "box": self.label})
         return len(late)
 
     # --- what it looks like ---
@@ -269,3 +302,8 @@ class Desk:
         for task in tasks:
             self._spent.setdefault(task, Spent()).seconds += (now - self._spent_until) / len(tasks)
         self._spent_until = now
+
+
+def _had(piece: Piece, now: float) -> float:
+    """When the box had an item first; now, where it has not had it yet."""
+    return now if piece.given is None else piece.given

@@ -34,6 +34,7 @@ async def rendition(gateway: Gateway, request: Request, box: Box) -> Response:
         raise HTTPException(404)
     found = await run_in_threadpool(_rendition, asset, named["task"])
     if found is None:
+        desk.keep_home(asset, named["task"], "its files are not there, or may not leave any more")
         raise HTTPException(404)
     parts = await run_in_threadpool(archive.parts_of, found, find_task(named["task"]).needs)
     return StreamingResponse(

@@ -157,13 +157,13 @@ async def results(gateway: Gateway, request: Request, box: Box) -> Response:
         most = answers.MOST_OF_REQUEST + 2 * (desk.allowance() if desk is not None else 0)
         body = await read_body(request, min(most, answers.MOST_BYTES))
         async with gateway.reading:
-            accepted = await run_in_threadpool(_accept, desk, body, box.label)
+            accepted = await run_in_threadpool(_accept, gateway, desk, body, box.label)
     if accepted is None:
         raise HTTPException(400)
     return gateway.answered(await gateway.box_of(request), accepted=accepted)
 
 
-def _accept(desk: Desk | None, body: bytes, box: str) -> int | None:
+def _accept(gateway: Gateway, desk: Desk | None, body: bytes, box: str) -> int | None:
     """Hand results to those who wait for them; how many. None where the body is not in its form."""
     try:
         found = Results.model_validate(answers.read_json(body)).results
@@ -174,7 +174,7 @@ def _accept(desk: Desk | None, body: bytes, box: str) -> int | None:
         piece = desk.in_hand(answer.id) if desk is not None else None
         if desk is None or piece is None:
             continue
-        result = answers.result_of(piece, answer, box)
+        result = answers.result_of(piece, answer, box, alone=gateway.boxes.is_alone(box, piece.task))
         accepted += desk.answer(answer.id, result)
     return accepted
 
