@@ -118,3 +118,28 @@ def test_tasks_are_counted_apart(desk: Desk) -> None:
         for id in take(desk, task=task):
             desk.answer(id, {"home": "x"})
     assert not desk.trouble
+
+
+# --- the time that its work takes --------------------------------------------------------------
+
+
+def test_a_box_that_says_hello_while_it_works_does_not_seem_faster(desk: Desk, clock: Clock) -> None:
+    for _ in range(10):
+        put(desk, 100)
+        ids = take(desk)
+        desk.begin_anew()
+        clock.now += 5
+        for id in ids:
+            desk.answer(id, FINDING)
+    spent = desk.spent()["look"]
+    assert (spent.items, spent.seconds) == (1000, pytest.approx(50))
+
+
+def test_the_time_in_which_a_box_has_nothing_in_hand_is_not_counted(desk: Desk, clock: Clock) -> None:
+    put(desk, 1)
+    clock.now = 10
+    [id] = take(desk)
+    clock.now = 13
+    desk.answer(id, FINDING)
+    clock.now = 20
+    assert desk.spent()["look"].seconds == pytest.approx(3)

@@ -265,6 +265,17 @@ def test_the_host_of_a_liar_is_blocked_and_the_event_is_written_once(
         assert ledger.box_of_token(fleet, "liar", time.time()) is None
 
 
+def test_what_was_measured_of_a_liar_is_forgotten(db: sqlite3.Connection, client: Redis) -> None:
+    household = household_of(db, client, liar=lies_about("ocr"))
+    with closing(ledger.open_ledger()) as fleet:
+        ledger.measured(fleet, "RTX 4090", "ocr", 1000, 1, time.time(), "liar")
+        ledger.measured(fleet, "RTX 4090", "ocr", 10, 1, time.time(), "good")
+    household.submit(PATHS[:1], ["ocr"])
+    household.run_all()
+    with closing(ledger.open_ledger()) as fleet:
+        assert ledger.rates(fleet)["RTX 4090", "ocr"] == pytest.approx(10)
+
+
 def test_a_box_that_lies_later_is_found_by_chance(
     db: sqlite3.Connection, client: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,6 +24,8 @@ from redis import Redis
 from mediaflow.catalog import assets, locations
 from mediaflow.catalog.database import connect as open_catalog
 from mediaflow.catalog.locations import Candidate
+from mediaflow.fleet import ledger
+from mediaflow.fleet.speeds import Speeds
 from mediaflow.media.cache import rendition_folder
 from mediaflow.media.rendition import Picture, Rendition
 from mediaflow.models.registry import find_model
@@ -392,6 +394,21 @@ def test_a_box_that_does_nothing_of_what_it_takes_is_ended_and_the_rest_goes_bac
         items = scene.other.take(most=1000)
         done += scene.other.answer(*(finding(item["id"]) for item in items))
     assert len(scene.sent_home()) == answered, "no other box was there then"
+
+
+def test_a_box_is_not_believed_to_be_far_faster_than_its_gpu_can_be(scene: Scene) -> None:
+    """Guard: what is measured of a box is bounded by what is guessed of its GPU."""
+    for _ in range(10):
+        scene.enqueue(100)
+        items = scene.box.take(most=1000)
+        scene.box.answer(*(finding(item["id"]) for item in items))
+    most = 10 * Speeds().rate("RTX 4090", "look")
+
+    def rate() -> float:
+        with closing(ledger.open_ledger()) as db:
+            return ledger.rates(db).get(("RTX 4090", "look"), 0.0)
+
+    assert until(rate, "it is measured") <= most * 1.001
 
 
 def test_a_box_that_now_and_then_cannot_is_not_ended(scene: Scene) -> None:

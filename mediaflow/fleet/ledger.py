@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -53,14 +55,16 @@ CREATE TABLE IF NOT EXISTS boxes (
 );
 CREATE INDEX IF NOT EXISTS boxes_open ON boxes (state) WHERE state != 'ended';
 -- Items and the seconds of one machine that they took; old measurements fade.
-CREATE TABLE IF NOT EXISTS rates (
+CREATE TABLE IF NOT EXISTS measurements (
     gpu TEXT NOT NULL,               -- 'here' is this machine
     task TEXT NOT NULL,
+    box TEXT NOT NULL,
     items REAL NOT NULL,
     seconds REAL NOT NULL,
     changed REAL NOT NULL,
-    PRIMARY KEY (gpu, task)
+    PRIMARY KEY (gpu, task, box)
 );
+DROP TABLE IF EXISTS rates; -- of before: nobody knows which box its measurements were of
 CREATE TABLE IF NOT EXISTS blocks (
     machine INTEGER PRIMARY KEY,
     host INTEGER NOT NULL,
@@ -80,6 +84,8 @@ CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL, ch
 MOST_EVENTS = 5000
 # Seconds of work after which an older measurement counts half.
 FADE_SECONDS = 900.0
+# A GPU is as fast as its last boxes: so many are looked at.
+LAST_BOXES = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,21 +184,44 @@ def insert(db: sqlite3.Connection, columns: Mapping[str, Any]) -> None:
     db.execute(f"INSERT INTO boxes ({', '.join(columns)}) VALUES ({marks})", tuple(columns.values()))
 
 
-def measured(db: sqlite3.Connection, gpu: str, task: str, items: float, seconds: float, now: float) -> None:
-    """Add a measurement: `items` of a task took a `gpu` so many seconds."""
+def measured(
+    db: sqlite3.Connection, gpu: str, task: str, items: float, seconds: float, now: float, box: str = ""
+) -> None:
+    """Add a measurement: `items` of a task took a `gpu`, that of a `box`, so many seconds."""
     fade = 0.5 ** (seconds / FADE_SECONDS)
     db.execute(
-        "INSERT INTO rates (gpu, task, items, seconds, changed) VALUES (?, ?, ?, ?, ?)"
-        " ON CONFLICT (gpu, task) DO UPDATE SET items = items * ? + excluded.items,"
+        "INSERT INTO measurements (gpu, task, box, items, seconds, changed) VALUES (?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (gpu, task, box) DO UPDATE SET items = items * ? + excluded.items,"
         "  seconds = seconds * ? + excluded.seconds, changed = excluded.changed",
-        (gpu, task, items, seconds, now, fade, fade),
+        (gpu, task, box, items, seconds, now, fade, fade),
     )
 
 
 def rates(db: sqlite3.Connection) -> dict[tuple[str, str], float]:
-    """Items a second by GPU ('here': this machine) and task, as far as they were measured."""
-    rows = db.execute("SELECT gpu, task, items / seconds FROM rates WHERE seconds > 0 AND items > 0")
-    return {(row[0], row[1]): row[2] for row in rows}
+    """Items a second by GPU ('here': this machine) and task, as far as they were measured.
+
+    Of the boxes of a GPU it is the median by the time that each worked: no single one says how fast all are.
+    """
+    rows = db.execute(
+        "SELECT gpu, task, items / seconds, seconds FROM measurements WHERE seconds > 0 AND items > 0"
+        " ORDER BY changed DESC"
+    )
+    measured: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for gpu, task, rate, seconds in rows:
+        measured.setdefault((gpu, task), []).append((rate, seconds))
+    return {key: _median(of_boxes[:LAST_BOXES]) for key, of_boxes in measured.items()}
+
+
+def forget_measured(db: sqlite3.Connection, box: str) -> None:
+    """Take out what was measured of a box."""
+    db.execute("DELETE FROM measurements WHERE box = ?", (box,))
+
+
+def _median(weighted: list[tuple[float, float]]) -> float:
+    """The lower median of values (value, weight)."""
+    ranked = sorted(weighted)
+    sums = list(accumulate(weight for _, weight in ranked))
+    return ranked[bisect_left(sums, sums[-1] / 2)][0]
 
 
 def event(db: sqlite3.Connection, now: float, what: str, label: str = "") -> None:

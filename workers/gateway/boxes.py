@@ -13,6 +13,7 @@ from typing import Any
 
 from mediaflow.fleet import ledger
 from mediaflow.fleet.ledger import Box
+from mediaflow.fleet.speeds import Speeds
 from mediaflow.settings import home
 from workers.gateway.answers import Hello, plain, shown
 from workers.gateway.desk import Desk
@@ -26,6 +27,8 @@ LONGEST_LOG = 1_000_000
 MOST_HARDWARE = 8000
 # Of its greetings so many are told of; and so often one file may be fetched.
 MOST_EVENTS = 10
+# A box is believed to be so many times as fast as is guessed of its GPU.
+MOST_TIMES = 10
 MOST_FETCHES = 30
 
 
@@ -178,11 +181,13 @@ class Boxes:
             "UPDATE boxes SET in_hand = ?, done = done + ?, worked = COALESCE(?, worked) WHERE label = ?",
             (desk.counts()[1], items, worked, label),
         )
-        if (box := ledger.box(self._db, label)) is None:
-            return
+        box = ledger.box(self._db, label)
+        if box is None or box.state in ("ending", "ended"):
+            return  # what was measured of a liar was taken out
         for task, each in spent.items():
+            most = MOST_TIMES * Speeds().rate(box.gpu, task) * each.seconds
             if each.seconds > 0:
-                ledger.measured(self._db, box.gpu, task, each.items, each.seconds, now)
+                ledger.measured(self._db, box.gpu, task, min(each.items, most), each.seconds, now, label)
 
 
 def _is_served(box: Box) -> bool:

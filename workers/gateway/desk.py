@@ -298,7 +298,8 @@ class Desk:
 
     def _count_time(self) -> None:
         now = self._clock()
-        tasks = {piece.task for piece in self._in_hand.values()}
+        # What is in doubt may be worked on too, or a box that says hello again and again would seem fast.
+        tasks = {piece.task for piece in (*self._in_hand.values(), *self._in_doubt.values())}
         for task in tasks:
             self._spent.setdefault(task, Spent()).seconds += (now - self._spent_until) / len(tasks)
         self._spent_until = now
