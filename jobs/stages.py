@@ -33,6 +33,7 @@ from mediaflow.fleet.settings import load_fleet
 from mediaflow.index.snapshot import follow
 from mediaflow.media import cache
 from mediaflow.models.identity import embed_text_model, task_model
+from mediaflow.queues.arguments import MOST_TEXTS
 from mediaflow.queues.jobs import STORE, NewJob, enqueue
 from mediaflow.queues.lineage import ancestors, child_id, is_given_back
 from mediaflow.queues.overview import served_queues
@@ -334,6 +335,11 @@ def _want_text(db: sqlite3.Connection, asset: int, result: Result, task: str, wa
     if source is None:
         return
     pieces = passages.cut(task, result["data"])
+    if len(pieces) > MOST_TEXTS:
+        raise FindingError(
+            f"What {task} found is text of {len(pieces):,} passages; {MOST_TEXTS:,} of a file can be "
+            "embedded. Cut the file into parts and submit them."
+        )
     changed = passages.replace(db, asset, source, pieces)
     # Nobody asked for this asset to be embedded: `submit --tasks embed` will find the passages.
     if not work.has(db, asset, "embed"):

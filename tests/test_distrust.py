@@ -393,6 +393,17 @@ def test_a_finding_that_the_gateway_saw_to_break_the_rules_counts_the_same(
     assert provenance.checks(db, "odd", "ocr").differed == 1
 
 
+def test_text_that_no_job_could_carry_counts_against_its_box(db: sqlite3.Connection, client: Redis) -> None:
+    line = {"text": "a", "confidence": 0.9, "box": [[0, 0]] * 4}
+    lines = [line | {"time": float(number)} for number in range(50_000)]
+    huge = {"data": {"text": "", "lines": lines}, "seconds": 1.0, "vectors": []}
+    household = household_of(db, client, odd=lambda name, item: huge if name == "ocr" else truth(name, item))
+    household.submit(PATHS[:2], TASKS)
+    settle(household)
+    assert provenance.checks(db, "odd", "ocr").differed == 2
+    all_is_true(db, PATHS[:2])
+
+
 def test_what_one_box_cannot_do_another_does_and_what_two_cannot_this_machine(
     db: sqlite3.Connection, client: Redis
 ) -> None:
