@@ -86,6 +86,15 @@ def test_an_item_that_was_given_back_is_answered_once(desk: Desk, clock: Clock) 
     assert batch.outstanding == 0
 
 
+def test_items_that_did_not_reach_the_box_wait_again(desk: Desk) -> None:
+    put(desk, 3)
+    pieces = desk.waiting("look", 2)
+    assert all(desk.give(piece, 1000, 1) for piece in pieces)
+    desk.take_back(pieces)
+    assert desk.counts() == (3, 0)
+    assert desk.waiting("look", 2) == pieces
+
+
 # --- boxes that do not do what they take -----------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from redis import Redis
 from rq.exceptions import DequeueTimeout
@@ -21,6 +22,8 @@ from rq.serializers import JSONSerializer
 from rq.worker import Worker
 
 from mediaflow.fleet import ledger
+from mediaflow.media.cache import rendition_folder
+from mediaflow.media.rendition import MANIFEST
 from mediaflow.ops.processes import Planned, start_worker
 from mediaflow.queues.connection import connect
 from mediaflow.queues.jobs import ANALYSE, AllowedJob, AllowedQueue, NewJob, enqueue, queue
@@ -256,6 +259,29 @@ def test_a_box_that_says_hello_again_gets_its_items_again(box: Client, tmp_path:
     # One that it had all the same is not done again.
     assert box.answer(finding(before[0]["id"])) == 1
     assert {item["id"] for item in box.take()} == {item["id"] for item in before[1:]}
+
+
+def _fails(box: Client) -> bool:
+    """Whether the gateway fails when it is asked for items."""
+    try:
+        return box.ask("POST", "/box/take", json={"task": "look", "most": 4}).status_code >= 500
+    except httpx2.TransportError:  # it ends the connection
+        return True
+
+
+def test_items_that_were_given_when_the_gateway_failed_are_given_again(
+    served: Installation, box: Client, tmp_path: Path
+) -> None:
+    submit(tmp_path / "pictures", 4)
+    until(lambda: served.states() == {"wanted": 4}, "they wait")
+    [(last,)] = served.ask("SELECT hash FROM assets ORDER BY id DESC LIMIT 1")
+    manifest = rendition_folder(last) / MANIFEST
+    manifest.rename(manifest.with_suffix(".aside"))
+    manifest.mkdir()
+    until(lambda: _fails(box), "it fails")
+    manifest.rmdir()
+    manifest.with_suffix(".aside").rename(manifest)
+    assert len(box.take(most=4)) == 4
 
 
 def test_a_box_that_drains_ends_what_it_has_and_gets_no_more(

@@ -316,8 +316,10 @@ def test_other_queues_and_tasks_give_nothing(scene: Scene) -> None:
         enqueue(client, "prepare", [prepare])
     with ThreadPoolExecutor(4) as pool:
         tasks = ("prepare", "index", "../look", "ocr")
-        for items in pool.map(lambda task: scene.box.post("take", task=task, most=10)["items"], tasks):
-            assert items == []
+        asked = pool.map(
+            lambda task: status(scene.box, "POST", "/box/take", json={"task": task, "most": 10}), tasks
+        )
+        assert list(asked) == [404] * 4
     with closing(connect()) as client:
         assert queue("prepare", client).get_job_ids() == ["run1-prepare-1"]
 
@@ -503,6 +505,34 @@ def test_json_that_would_become_large_is_refused_before_it_is_read(scene: Scene)
     scene.is_well()
 
 
+def test_of_large_bodies_one_at_a_time_is_held_and_small_ones_do_not_wait(scene: Scene) -> None:
+    scene.other.hello()
+    for client, task in ((scene.box, "look"), (scene.other, "late")):
+        scene.enqueue(400, task)
+        assert len(client.take(task, most=1000)) == 400
+    before = scene.gateway.memory_mb()
+    connections = [raw(scene.gateway) for _ in range(2)]
+    try:
+        for connection, token in zip(connections, (scene.token, scene.others_token), strict=True):
+            head = f"POST /box/results HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
+            connection.sendall(f"{head}Content-Length: {20 * MEGABYTE}\r\n\r\n".encode())
+            connection.settimeout(3)
+            with suppress(OSError):
+                connection.sendall(b" " * 19 * MEGABYTE)
+        assert scene.gateway.memory_mb() - before < 30
+    finally:
+        for connection in connections:
+            connection.close()
+    scene.is_well()
+
+
+def test_who_asks_too_often_is_refused(scene: Scene) -> None:
+    """Guard: a limit of requests a second for each box."""
+    answered = {status(scene.box, "POST", "/box/beat", json={}) for _ in range(100)}
+    assert answered == {200, 429}
+    assert scene.other.post("hello", hardware={}, checks=[], well=True), "others are served"
+
+
 def test_compressed_bodies_are_refused(scene: Scene) -> None:
     bomb = gzip.compress(b"[" + b"0," * 5_000_000 + b"0]")
     before = scene.gateway.memory_mb()
@@ -624,7 +654,8 @@ def test_a_client_that_does_not_take_its_answer_holds_little(scene: Scene) -> No
 def test_what_a_box_says_of_itself_is_cut_short_and_printable(scene: Scene) -> None:
     """Guard: so many bytes of log, so much hardware, so many events; no control characters for a terminal."""
     for _ in range(150):
-        scene.box.post("beat", busy={}, log="\x1b[2J\x07" + "spam " * 12_000)
+        body = {"busy": {}, "log": "\x1b[2J\x07" + "spam " * 12_000}
+        assert status(scene.box, "POST", "/box/beat", json=body) in (200, 429)
     log = scene.home / "logs" / f"box-{BOX}.log"
     assert log.stat().st_size < 1_200_000
     assert all(letter.isprintable() for letter in log.read_text().replace("\n", ""))

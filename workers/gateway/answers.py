@@ -82,7 +82,7 @@ class Results(Form):
     results: Annotated[list[Answer], Field(max_length=1000)]
 
 
-def read_json(body: bytes) -> Any:
+def read_json(body: bytes | bytearray) -> Any:
     """A request's JSON. Raises ValueError where it is none, nested too deep, or of too many values."""
     # Counted before it is read: a byte of "[],[],…" would become a hundred.
     if body.count(b",") + body.count(b"[") + body.count(b"{") > MOST_VALUES:

@@ -193,6 +193,19 @@ class Desk:
             self._in_hand[piece.id] = piece
             return True
 
+    def take_back(self, pieces: Sequence[Piece]) -> None:
+        """Items that were given and did not reach the box wait again."""
+        with self._lock:
+            self._count_time()
+            for piece in reversed(pieces):
+                if self._in_hand.pop(piece.id, None) is None:
+                    continue
+                if self.open:
+                    piece.given = None
+                    self._waiting.setdefault(piece.task, deque()).appendleft(piece)
+                else:
+                    piece.batch.lose(1)
+
     def in_hand(self, id: str) -> Piece | None:
         """The item of this id, if it is, or may be, in the box's hands."""
         with self._lock:
