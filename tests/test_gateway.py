@@ -42,7 +42,7 @@ from tests.boxes import (
 )
 from tests.installation import Installation, answer, paint, paint_many, until
 from workers.bench import WorkerBench
-from workers.gateway.leaving_queue import LeavingQueue
+from workers.gateway.leaving_queue import LeavingQueue, Look
 from workers.worker import WarmWorker
 
 pytestmark = pytest.mark.slow
@@ -427,8 +427,38 @@ def test_a_stand_ins_queue_passes_over_what_stays_at_home_and_gives_no_job_twice
         assert client.llen("rq:queue:look:intermediate") == len(leaving)
 
 
+def test_a_job_that_may_leave_is_found_at_either_end_of_many_that_stay(redis_url: str) -> None:
+    home = [child_id("run1-prepare-1", "look", at_home=True) for _ in range(1000)]
+    key, look = "rq:queue:look", Look()
+    with closing(connect()) as client:
+        client.rpush(key, *home)
+        read: list[int] = []
+        lrange = client.lrange
+        client.lrange = lambda *range_: read.append(len(found := lrange(*range_))) or found  # type: ignore[method-assign,func-returns-value]
+
+        def take() -> bytes | None:
+            read.clear()
+            return look.take(client, key, NeverTold.passes)
+
+        assert take() is None
+        assert sum(read) == 1000
+        for _ in range(3):
+            assert take() is None
+            assert sum(read) < 500, "what was seen is not read again"
+        first, last, at_home = (child_id("run1-prepare-1", "look", at_home=n == 2) for n in range(3))
+        client.rpush(key, at_home, last)
+        client.lpush(key, first)
+        client.lrem(key, 1, home[0])
+        assert [take(), take(), take()] == [first.encode(), last.encode(), None]
+        client.delete(key)
+        many = [child_id("run1-prepare-1", "look") for _ in range(300)]
+        client.rpush(key, *many)
+        assert [take() for _ in range(301)] == [*(id.encode() for id in many), None]
+
+
 class NeverTold(LeavingQueue):
     stopping = staticmethod(lambda: False)
+    look = Look()
 
 
 def test_a_picture_in_two_libraries_stays_where_one_of_them_is_private(

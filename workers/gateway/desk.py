@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from threading import Condition, RLock
 from typing import Any
 
+from workers.gateway.leaving_queue import Look
+
 Item = dict[str, Any]
 Result = dict[str, Any]
 
@@ -108,11 +110,17 @@ class Desk:
         self._asked: dict[str, float] = {}
         self._spent: dict[str, Spent] = {}
         self._spent_until = clock()
+        self._looks: dict[str, Look] = {}
         # What is wrong with the box; it is closed then.
         self.trouble = ""
         self._undone: dict[str, deque[bool]] = {}
 
     # --- the side of the stand-ins ---
+
+    def look(self, task: str) -> Look:
+        """What all stand-ins of a task know of its queue."""
+        with self._lock:
+            return self._looks.setdefault(task, Look())
 
     def put(self, task: str, model: str, items: Sequence[Item]) -> Batch:
         """Lay down the items of a job; none where the desk is not open."""

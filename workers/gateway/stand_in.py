@@ -71,6 +71,7 @@ class StandInWorker(WarmWorker):
 
         class QueueOfBox(LeavingQueue):
             stopping = staticmethod(self.is_told)
+            look = self._desk.look(self._task)
 
             @classmethod
             def passes(cls, id: str) -> bool:
