@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import socket
+import sqlite3
 import ssl
 import time
 from collections.abc import Iterator
@@ -47,6 +48,7 @@ from tests.boxes import (
 )
 from tests.conftest import missing
 from tests.installation import until
+from workers.gateway import boxes
 
 pytestmark = pytest.mark.slow
 
@@ -296,7 +298,15 @@ def test_models_are_those_of_the_boxes_tasks_alone(home: Path, monkeypatch: pyte
                 f"open-nsfw/.%2f{mine.name}", "open-nsfw", "nothing/model.bin", f"open-nsfw/{mine.name}%00",
             ):  # fmt: skip
                 assert status(box, "GET", f"/models/{name}") == 404, name
-            assert 404 in [status(box, "GET", url, headers={"range": "bytes=0-0"}) for _ in range(30)]
+            until(lambda: box_of(BOX).bytes == len(whole) + 100, "what was sent is counted, and no more")
+            middle = len(whole) // 2
+            for rest in (f"bytes={middle}-", f"bytes={middle}-{len(whole)}"):
+                part = box.ask("GET", url, headers={"range": rest})
+                assert part.headers["content-range"] == f"bytes {middle}-{len(whole) - 1}/{len(whole)}"
+                assert (part.status_code, part.content) == (206, whole[middle:])
+            beyond = box.ask("GET", url, headers={"range": f"bytes={len(whole)}-"})
+            assert beyond.status_code == 416
+            assert [status(box, "GET", url) for _ in range(2)] == [200, 404], "three times its size"
     finally:
         embedded.stop(server)
 
@@ -359,20 +369,19 @@ def test_findings_that_break_the_rules_are_done_here_and_nothing_of_them_goes_on
     bad += [{"seconds": seconds} for seconds in (-1, 1e300, "0.1", None, True)]
     hashes = scene.enqueue(2 * len(bad))
     items = until(lambda: scene.box.take(most=100), "items")
-    refused = 0
     # Not so many at once that the box is ended.
     for item, good, changes in zip(items[::2], items[1::2], bad, strict=True):
         body = json.dumps({"results": [finding(item["id"]) | changes]})
         answered = status(scene.box, "POST", "/box/results", content=body)
         assert answered in (200, 400), changes  # what is no JSON of this form is refused whole
         if answered == 400:
-            refused += scene.box.answer({"id": item["id"], "reason": "it was refused"})
+            scene.box.answer({"id": item["id"], "reason": "it was refused"})
         assert scene.box.answer(finding(good["id"])) == 1
-    until(lambda: len(scene.stored()) + refused == len(hashes), "all is told")
+    until(lambda: len(scene.stored()) + len(scene.sent_home()) == len(hashes), "all is told")
     said = [result for result in scene.stored() if "reason" in result]
     assert [set(result) for result in said] == [{"asset", "box", "permanent", "reason"}] * len(said)
     assert {result["box"] for result in said} == {BOX}, "it is known whose they were"
-    assert len(said) + refused == len(bad)
+    assert len(said) + len(scene.sent_home()) == len(bad)
 
 
 def test_a_box_that_does_nothing_of_what_it_takes_is_ended_and_the_rest_goes_back(scene: Scene) -> None:
@@ -456,6 +465,16 @@ def test_no_field_runs_code(scene: Scene) -> None:
     scene.box.hello(gpu=texts[0], driver={"x": texts})
     until(lambda: len(scene.sent_home()) == len(texts), "they are done here")
     assert not mark.exists()
+
+
+def test_no_path_of_a_request_reaches_a_terminal_as_it_is(scene: Scene) -> None:
+    """Guard: what is logged of a request is printable."""
+    with closing(sqlite3.connect(scene.home / "fleet.sqlite")) as db:
+        db.execute("ALTER TABLE boxes RENAME TO elsewhere")
+        assert status(scene.box, "GET", "/models/x/%1b]0;pwned%07") >= 500
+        db.execute("ALTER TABLE elsewhere RENAME TO boxes")
+    until(lambda: "pwned" in scene.gateway.log.read_text(), "it is logged")
+    assert "\x1b" not in scene.gateway.log.read_text()
 
 
 # --- too much (guards: sizes before and while reading, one reading at a time, limits on time and number) ---
@@ -546,11 +565,11 @@ def test_answers_are_no_larger_than_their_items_allow(scene: Scene) -> None:
     """Guard: an allowance for each item, so that neither Redis nor the catalog fills."""
     scene.enqueue(20)
     items = scene.box.take(most=1000)
-    large = {"colour": "x" * 140_000}
+    large = {"colour": "x" * 100_000}
     for item in items:
         scene.box.answer(finding(item["id"], data=large))
-    stored = until(lambda: found if len(found := scene.stored()) == len(items) else None, "they are told of")
-    assert all("are allowed" in result["reason"] and "data" not in result for result in stored)
+    until(lambda: len(scene.sent_home()) == len(items), "all of them are done here")
+    assert scene.stored() == []
 
 
 def test_no_more_is_given_out_while_the_queue_could_not_take_the_results(scene: Scene) -> None:
@@ -670,6 +689,29 @@ def test_what_a_box_says_of_itself_is_cut_short_and_printable(scene: Scene) -> N
     assert len(text) < 9000
     assert "\\u001b" not in text
     assert status(scene.box, "POST", "/box/hello", content=b"x" * 100 * MEGABYTE) in (0, 413)
+
+
+def test_a_flood_does_not_wash_away_what_a_box_said_before(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boxes, "LOG_SECONDS", -1.0)
+    enter_box(BOX)
+    gateways = boxes.Boxes()
+    gateways.add_to_log(BOX, "the evidence")
+    for _ in range(300):
+        gateways.add_to_log(BOX, ("spam " * 80 + "\n") * 20)
+    gateways.add_to_log(BOX, "the end")
+    log = boxes.log_of(BOX)
+    assert log.stat().st_size < 1_100_000
+    lines = log.read_text().splitlines()
+    assert (lines[0], lines[-1]) == ("the evidence", "the end")
+
+
+def test_the_log_of_a_box_is_added_to_now_and_then(scene: Scene) -> None:
+    for number in range(5):
+        scene.box.post("beat", busy={}, log=f"line {number}")
+    log = scene.home / "logs" / f"box-{BOX}.log"
+    assert log.read_text() == "line 0\n"
 
 
 def test_a_box_that_only_takes_keeps_nothing_from_others(scene: Scene) -> None:

@@ -22,14 +22,14 @@ log = logging.getLogger("mediaflow.gateway")
 
 # A box with items in its hands that says nothing for so long is given up: they go back into the queues.
 SILENT_SECONDS = 30.0
-# Bytes of the log of one box.
-LONGEST_LOG = 1_000_000
+# Bytes of the log of one box: of a longer one the first and the last part stay. It is added to so often.
+LONGEST_LOG, FIRST_OF_LOG, LAST_OF_LOG = 1_000_000, 200_000, 300_000
+LOG_SECONDS = 5.0
 MOST_HARDWARE = 8000
-# Of its greetings so many are told of; and so often one file may be fetched.
+# Of its greetings so many are told of.
 MOST_EVENTS = 10
 # A box is believed to be so many times as fast as is guessed of its GPU.
 MOST_TIMES = 10
-MOST_FETCHES = 30
 
 
 class Boxes:
@@ -40,10 +40,11 @@ class Boxes:
         self._lock = Lock()
         self._desks: dict[str, Desk] = {}
         self._heard: dict[str, float] = {}
+        self._logged: dict[str, float] = {}
         self._written = 0.0
         self._sending = Lock()
         self._sent: dict[str, int] = {}
-        self._counts: Counter[tuple[str, str]] = Counter()
+        self._greetings: Counter[str] = Counter()
 
     # --- asked by requests ---
 
@@ -81,7 +82,8 @@ class Boxes:
                     " WHERE label = ? AND state IN ('intended', 'loading', 'working')",
                     (now, box.label),
                 )
-            if self.counts(box.label, "hello", MOST_EVENTS):
+            self._greetings[box.label] += 1
+            if self._greetings[box.label] <= MOST_EVENTS:
                 ledger.event(self._db, now, f"hello: {trouble or 'it is well'}", box.label)
         with self._lock:
             if desk := self._desks.get(box.label):
@@ -92,11 +94,6 @@ class Boxes:
         others = [desk for label, desk in list(self._desks.items()) if label != box]
         return not any(desk.open and desk.is_asked_for(task) for desk in others)
 
-    def counts(self, box: str, what: str, most: int = MOST_FETCHES) -> bool:
-        """Count that a box did something; False when it did so too often."""
-        self._counts[box, what] += 1
-        return self._counts[box, what] <= most
-
     def sent(self, box: str, size: int) -> None:
         """So many bytes were sent to a box. Waits for nothing."""
         with self._sending:
@@ -104,13 +101,17 @@ class Boxes:
 
     def add_to_log(self, box: str, text: str) -> None:
         """Keep what a box says of itself, printable, and no more than LONGEST_LOG bytes of it."""
+        now = time.monotonic()
+        if now - self._logged.get(box, float("-inf")) < LOG_SECONDS:
+            return
+        self._logged[box] = now
         lines = [shown(line) for line in text.splitlines()[-200:]]
         path = log_of(box)
         with self._lock, suppress(OSError):  # a full disk is for others to tell of
             path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("a+", encoding="utf-8") as file:
-                if file.tell() > LONGEST_LOG:
-                    file.truncate(0)
+            if path.exists() and path.stat().st_size > LONGEST_LOG:
+                _shorten(path)
+            with path.open("a", encoding="utf-8") as file:
                 file.writelines(f"{line}\n" for line in lines if line)
 
     # --- asked by the gateway's own loop ---
@@ -192,6 +193,12 @@ class Boxes:
 
 def _is_served(box: Box) -> bool:
     return box.state in ("working", "draining") and box.lease >= time.time()
+
+
+def _shorten(path: Path) -> None:
+    # A box that floods its log must not wash away what it said before.
+    whole = path.read_bytes()
+    path.write_bytes(whole[:FIRST_OF_LOG] + "\n…\n".encode() + whole[-LAST_OF_LOG:])
 
 
 def log_of(box: str) -> Path:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+from collections import Counter
+from pathlib import Path
 from typing import TypeVar
 
 from pydantic import ValidationError
@@ -20,6 +22,7 @@ from mediaflow.service.links import Links
 from mediaflow.settings import load_settings
 from workers.gateway import answers
 from workers.gateway.boxes import Boxes
+from workers.gateway.welcome import is_folder
 
 # Seconds in which a request's body must have come; of larger bodies one at a time is held.
 BODY_SECONDS = 120.0
@@ -42,6 +45,9 @@ class Gateway:
         self.large = asyncio.Lock()
         self.posting: dict[str, asyncio.Lock] = {}
         self.greeted: dict[str, float] = {}
+        # Of each file of a model by box: the bytes that were sent, and the answers under way.
+        self.fetched: Counter[tuple[str, Path]] = Counter()
+        self.fetching: Counter[tuple[str, Path]] = Counter()
 
     def order(self, box: Box) -> str:
         """What a box is to do: work, drain, or end."""
@@ -67,8 +73,11 @@ class Gateway:
 
 
 def tasks_of_boxes() -> list[str]:
-    """The tasks that boxes may have and that there are."""
-    return [task for task in load_fleet().tasks() if task in load_settings().tasks]
+    """The tasks that boxes may have and that there are; none whose model is a folder of this machine."""
+    settings = load_settings()
+    folders = any(map(is_folder, (settings.spaces.image, settings.spaces.text)))
+    known = [task for task in load_fleet().tasks() if task in settings.tasks]
+    return [task for task in known if not (task == "embed" and folders)]
 
 
 def is_large(request: Request) -> bool:

@@ -23,12 +23,13 @@ from mediaflow.fleet.leaving import may_leave
 from mediaflow.fleet.ledger import Box
 from mediaflow.media.cache import rendition_folder
 from mediaflow.media.rendition import Rendition
-from mediaflow.settings import configs, load_settings
+from mediaflow.settings import load_settings
 from workers.gateway import answers, files
 from workers.gateway.answers import Beat, Hello, Results, Take
 from workers.gateway.desk import Desk, Piece
 from workers.gateway.gateway import Gateway, is_large, read_body, read_form, tasks_of_boxes
 from workers.gateway.rate_limit import RateLimit
+from workers.gateway.welcome import models_for, settings_for
 
 log = logging.getLogger("mediaflow.gateway")
 
@@ -81,7 +82,7 @@ async def _refusal(_: Request, error: Exception) -> Response:
 
 
 async def _trouble(request: Request, error: Exception) -> Response:
-    log.warning("%s: %s", request.url.path, error)
+    log.warning("%s: %s", answers.shown(request.url.path), answers.shown(str(error)))
     return Response(status_code=503, headers={"connection": "close"})
 
 
@@ -92,13 +93,13 @@ async def hello(gateway: Gateway, request: Request, box: Box) -> Response:
         raise HTTPException(429)
     gateway.greeted[box.label] = time.monotonic()
     await run_in_threadpool(gateway.boxes.hello, box, said)
-    settings, models = load_settings(), configs() / "models.yaml"
+    tasks = tasks_of_boxes()
     return JSONResponse(
         {
             "label": box.label,
-            "tasks": tasks_of_boxes(),
-            "settings": settings.model_dump(mode="json"),
-            "models": models.read_text("utf-8") if models.exists() else "models: {}\n",
+            "tasks": tasks,
+            "settings": settings_for(load_settings(), tasks),
+            "models": models_for(tasks),
             "lease": max(0.0, box.lease - time.time()),
         }
     )
