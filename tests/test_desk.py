@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from workers.gateway.desk import Batch, Desk
+from workers.gateway.batch import Batch
+from workers.gateway.desk import Desk
 
 FINDING = {"data": {}, "vectors": [], "seconds": 1.0}
 

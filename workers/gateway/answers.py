@@ -14,7 +14,7 @@ from jobs.task import find_task
 from mediaflow.errors import FindingError
 from mediaflow.media.rendition import Rendition
 from mediaflow.queues.arguments import Form
-from workers.gateway.desk import Piece
+from workers.gateway.batch import Piece
 
 # Bytes of an answer to one item: so many, and for each picture, each second of sound, each text.
 FOR_ITEM, FOR_PICTURE, FOR_SECOND, FOR_TEXT = 65_536, 16_384, 300, 4096

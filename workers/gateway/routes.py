@@ -26,7 +26,8 @@ from mediaflow.media.rendition import Rendition
 from mediaflow.settings import load_settings
 from workers.gateway import answers, files
 from workers.gateway.answers import Beat, Hello, Results, Take
-from workers.gateway.desk import Desk, Piece
+from workers.gateway.batch import Piece
+from workers.gateway.desk import Desk
 from workers.gateway.gateway import Gateway, is_large, read_body, read_form, tasks_of_boxes
 from workers.gateway.rate_limit import RateLimit
 from workers.gateway.welcome import models_for, settings_for
