@@ -68,7 +68,8 @@ class OcrData(Form):
     """Text and lines, as `mediaflow show --json` prints them."""
 
     text: LongText
-    lines: Annotated[list[LineForm], Field(max_length=200_000)]
+    # 600 pictures with 100 lines each; what stays on the screen is one line.
+    lines: Annotated[list[LineForm], Field(max_length=60_000)]
 
 
 @register

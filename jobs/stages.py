@@ -33,8 +33,9 @@ from mediaflow.fleet.settings import load_fleet
 from mediaflow.index.snapshot import follow
 from mediaflow.media import cache
 from mediaflow.models.identity import embed_text_model, task_model
+from mediaflow.queues.arguments import MOST_TEXTS
 from mediaflow.queues.jobs import STORE, NewJob, enqueue
-from mediaflow.queues.lineage import ancestors, child_id
+from mediaflow.queues.lineage import ancestors, child_id, is_given_back
 from mediaflow.queues.overview import served_queues
 from mediaflow.queues.recovery import live_jobs
 from mediaflow.settings import load_settings
@@ -136,12 +137,13 @@ BROKEN = (FindingError, LookupError, TypeError, ValueError, AttributeError, sqli
 def analyse(bench: Bench, run: int, task: str, model: str, items: list[Item]) -> list[Any] | None:
     """Analyse the items with the task's model and hand the findings to `store`.
 
-    What a box cannot do, or may not have after all (a result {"home": reason}), goes back into the queue, in
-    a job that stays here.
+    What a box did not do goes back into the queue: in a job that this box does not get again (a result
+    {"elsewhere": reason, "box": label}); the second time, and where no box may have it ({"home": reason}), in
+    one that stays here.
     """
     finished: set[int] = set()
     open_: list[Result] = []
-    at_home: list[Item] = []
+    given_back: dict[str, list[Item]] = {}
     length, since = 0, time.monotonic()
 
     def left() -> list[Any]:
@@ -153,17 +155,19 @@ def analyse(bench: Bench, run: int, task: str, model: str, items: list[Item]) ->
         with closing(bench.work(items)) as results:
             for index, result in results:
                 finished.add(index)
-                if "home" in result:
-                    log.info("%s of %s is done here: %s.", task, items[index]["asset"], result["home"])
-                    at_home.append(items[index])
+                if why := result.get("home") or result.get("elsewhere"):
+                    not_for = _not_for(bench.job, result)
+                    where = "elsewhere" if not_for else "here"
+                    log.info("%s of %s is done %s: %s.", task, items[index]["asset"], where, why)
+                    given_back.setdefault(not_for, []).append(items[index])
                 else:
                     result, size = bounded(result)
                     open_.append(_about(items[index], result))
                     length += size
                 enough = len(open_) >= STORE_MOST or length > STORE_LENGTH
                 if enough or time.monotonic() - since > STORE_SECONDS:
-                    _hand_over(bench, run, task, model, open_, at_home)
-                    open_, at_home, length, since = [], [], 0, time.monotonic()
+                    _hand_over(bench, run, task, model, open_, given_back)
+                    open_, given_back, length, since = [], {}, 0, time.monotonic()
                     bench.keep(left())
     except ModelError as error:
         for index, item in enumerate(items):
@@ -171,7 +175,7 @@ def analyse(bench: Bench, run: int, task: str, model: str, items: list[Item]) ->
                 finished.add(index)
                 refusal = {"reason": str(error), "permanent": False, "blameless": True}
                 open_.append(_about(item, refusal))
-    _hand_over(bench, run, task, model, open_, at_home)
+    _hand_over(bench, run, task, model, open_, given_back)
     return left() if len(finished) < len(items) else None
 
 
@@ -181,8 +185,18 @@ def _about(item: Item, result: Result) -> Result:
     return {key: item[key] for key in ("asset", "source") if key in item} | said
 
 
+def _not_for(job: str, result: Result) -> str:
+    """The box that is not to have an item again; empty where none is: two that failed are enough."""
+    return "" if "home" in result or is_given_back(job) else result["box"]
+
+
 def _hand_over(
-    bench: Bench, run: int, task: str, model: str, results: list[Result], at_home: list[Item]
+    bench: Bench,
+    run: int,
+    task: str,
+    model: str,
+    results: list[Result],
+    given_back: dict[str, list[Item]],
 ) -> None:
     jobs = []
     if results:
@@ -190,8 +204,9 @@ def _hand_over(
         description = f"store(run {run}, {task}, {model}): {what}"
         store = NewJob(child_id(bench.job, "store"), STORE, (run, task, model, results), description)
         jobs.append(("index", store))
-    if at_home:
-        jobs.append((task, analysis(child_id(bench.job, task, at_home=True), run, task, model, at_home)))
+    for box, items in given_back.items():
+        id = child_id(bench.job, task, at_home=not box, not_for=box)
+        jobs.append((task, analysis(id, run, task, model, items)))
     for queue, job in jobs:
         # Here: analysing all of it again would take longer than waiting does.
         bench.patiently(partial(enqueue, bench.connection, queue, [job]))
@@ -230,12 +245,14 @@ def _store(db: sqlite3.Connection, task: str, model: str, result: Result, wanted
     if (box or checked or result.get("source")) and not _is_awaited(db, id, task, model, box, wanted.job):
         log.info("Somebody else does %s (%s) of %s.", task, model, result["asset"])
         return
-    if result.get("reason") is not None:
+    if result.get("reason") is not None and box is None:
         if checked:
             provenance.count_check(db, checked, task, "failed")
         work.fail(db, id, task, model, *_why(result))
         return
     try:
+        if result.get("reason") is not None:
+            raise FindingError(result["reason"])  # the gateway saw that it breaks the rules
         with savepoint(db):
             _keep(db, id, task, model, result, checked)
             _want_text(db, id, result, task, wanted)
@@ -318,6 +335,11 @@ def _want_text(db: sqlite3.Connection, asset: int, result: Result, task: str, wa
     if source is None:
         return
     pieces = passages.cut(task, result["data"])
+    if len(pieces) > MOST_TEXTS:
+        raise FindingError(
+            f"What {task} found is text of {len(pieces):,} passages; {MOST_TEXTS:,} of a file can be "
+            "embedded. Cut the file into parts and submit them."
+        )
     changed = passages.replace(db, asset, source, pieces)
     # Nobody asked for this asset to be embedded: `submit --tasks embed` will find the passages.
     if not work.has(db, asset, "embed"):

@@ -23,6 +23,8 @@ from mediaflow.settings import load_settings
 
 # What is known of the queues is not asked for again within this time.
 FRESH_SECONDS = 2.0
+# Characters of text in one job, unless it has one item only: a job that is too large would be refused.
+MOST_LETTERS = 2_000_000
 
 
 def models_of(task: str) -> list[str]:
@@ -56,6 +58,7 @@ class Wanted:
     run: int
     job: str
     _open: dict[Kind, tuple[str, list[Item]]] = field(default_factory=dict)
+    _full: list[tuple[Kind, str, list[Item]]] = field(default_factory=list)
     _mine: set[str] = field(default_factory=set)
     _live: Live = field(default_factory=Live)
     _asked: float = float("-inf")
@@ -77,6 +80,8 @@ class Wanted:
         check = provenance.box_of(db, asset, task, model) is not None
         at_home = at_home or check or (load_fleet().enabled and not may_leave(db, item["asset"], task))
         kind = Kind(task, model, at_home, check)
+        if kind in self._open and _letters([*self._open[kind][1], item]) > MOST_LETTERS:
+            self._close(kind)
         job, items = self._open.get(kind) or (child_id(self.job, task, at_home=at_home), [])
         if work.want(db, asset, task, model, job, _Lazy(self._is_live)):
             items.append(item)
@@ -87,20 +92,25 @@ class Wanted:
         """Enqueue the jobs that have as many items as one should have."""
         for kind, (_, items) in list(self._open.items()):
             if len(items) >= load_settings().tasks[kind.task].batch:
-                self._enqueue(kind)
+                self._close(kind)
+        self._enqueue()
 
     def enqueue_all(self) -> None:
         """Enqueue what is gathered."""
         for kind in list(self._open):
-            self._enqueue(kind)
+            self._close(kind)
+        self._enqueue()
 
-    def _enqueue(self, kind: Kind) -> None:
-        job, items = self._open.pop(kind)
-        enqueue(
-            self.connection,
-            kind.task,
-            [analysis(job, self.run, kind.task, kind.model, items, at_front=kind.check)],
-        )
+    def _close(self, kind: Kind) -> None:
+        # Not enqueued at once: the ledger may not know of it yet.
+        self._full.append((kind, *self._open.pop(kind)))
+
+    def _enqueue(self) -> None:
+        while self._full:
+            kind, job, items = self._full[0]
+            made = analysis(job, self.run, kind.task, kind.model, items, at_front=kind.check)
+            enqueue(self.connection, kind.task, [made])
+            del self._full[0]
 
     def _is_live(self, job: object) -> bool:
         # Asked only when a row says "wanted" already, as for a copy: most runs never need the list.
@@ -110,6 +120,10 @@ class Wanted:
             self._live = live_jobs(self.connection, [*load_settings().tasks, "index"])
             self._asked = time.monotonic()
         return job in self._live
+
+
+def _letters(items: list[Item]) -> int:
+    return sum(len(text) for item in items for text in item.get("texts") or ())
 
 
 class _Lazy:

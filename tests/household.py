@@ -21,7 +21,7 @@ from mediaflow.catalog.database import transaction
 from mediaflow.catalog.locations import Candidate
 from mediaflow.fleet import ledger
 from mediaflow.queues.jobs import ANALYSE, PREPARE, queue
-from mediaflow.queues.lineage import is_at_home, new_id
+from mediaflow.queues.lineage import may_go_to, new_id
 from mediaflow.settings import all_queues
 
 Item = dict[str, Any]
@@ -129,9 +129,10 @@ class Household:
         if job.func_name == PREPARE:
             return stages.prepare(self._at_home(job, "prepare"), *job.args)
         if job.func_name == ANALYSE:
-            if is_at_home(job.id) or not self._working():
+            boxes = [label for label in self._working() if may_go_to(job.id, label)]
+            if not boxes:
                 return stages.analyse(self._at_home(job, job.origin), *job.args)
-            return stages.analyse(self._at_box(job), *job.args)
+            return stages.analyse(self._at_box(job, boxes), *job.args)
         stages.store(self._at_home(job, "index"), *job.args)
         return None
 
@@ -142,10 +143,9 @@ class Household:
     def _at_home(self, job: Job, name: str) -> PlayedBench:
         return PlayedBench(self.client, job.id, lambda item: self.here(name, item))
 
-    def _at_box(self, job: Job) -> PlayedBench:
+    def _at_box(self, job: Job, boxes: list[str]) -> PlayedBench:
         self.turns += 1
-        working = self._working()
-        label = working[self.turns % len(working)]
+        label = boxes[self.turns % len(boxes)]
 
         def play(item: Item) -> Result | None:
             self.left.setdefault(label, []).append(item)

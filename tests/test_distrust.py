@@ -265,6 +265,17 @@ def test_the_host_of_a_liar_is_blocked_and_the_event_is_written_once(
         assert ledger.box_of_token(fleet, "liar", time.time()) is None
 
 
+def test_what_was_measured_of_a_liar_is_forgotten(db: sqlite3.Connection, client: Redis) -> None:
+    household = household_of(db, client, liar=lies_about("ocr"))
+    with closing(ledger.open_ledger()) as fleet:
+        ledger.measured(fleet, "RTX 4090", "ocr", 1000, 1, time.time(), "liar")
+        ledger.measured(fleet, "RTX 4090", "ocr", 10, 1, time.time(), "good")
+    household.submit(PATHS[:1], ["ocr"])
+    household.run_all()
+    with closing(ledger.open_ledger()) as fleet:
+        assert ledger.rates(fleet)["RTX 4090", "ocr"] == pytest.approx(10)
+
+
 def test_a_box_that_lies_later_is_found_by_chance(
     db: sqlite3.Connection, client: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -369,6 +380,47 @@ def test_a_finding_that_breaks_the_rules_is_done_here_and_no_file_is_blamed(
     assert work.completeness(db) == {"complete": True, "open": 0, "failed": 0}
     assert texts(db) == {f"Seite {asset_of(PATHS[0])[:6]}"}
     assert provenance.checks(db, "odd", "ocr").differed == 1
+
+
+def test_a_finding_that_the_gateway_saw_to_break_the_rules_counts_the_same(
+    db: sqlite3.Connection, client: Redis
+) -> None:
+    household = household_of(db, client, odd=lambda *_: {"reason": "It has no lines.", "permanent": False})
+    household.submit(PATHS[:1], ["ocr"])
+    settle(household)
+    assert work.completeness(db) == {"complete": True, "open": 0, "failed": 0}
+    assert texts(db) == {f"Seite {asset_of(PATHS[0])[:6]}"}
+    assert provenance.checks(db, "odd", "ocr").differed == 1
+
+
+def test_text_that_no_job_could_carry_counts_against_its_box(db: sqlite3.Connection, client: Redis) -> None:
+    line = {"text": "a", "confidence": 0.9, "box": [[0, 0]] * 4}
+    lines = [line | {"time": float(number)} for number in range(50_000)]
+    huge = {"data": {"text": "", "lines": lines}, "seconds": 1.0, "vectors": []}
+    household = household_of(db, client, odd=lambda name, item: huge if name == "ocr" else truth(name, item))
+    household.submit(PATHS[:2], TASKS)
+    settle(household)
+    assert provenance.checks(db, "odd", "ocr").differed == 2
+    all_is_true(db, PATHS[:2])
+
+
+def test_what_one_box_cannot_do_another_does_and_what_two_cannot_this_machine(
+    db: sqlite3.Connection, client: Redis
+) -> None:
+    def unable(name: str, item: Item) -> Result:
+        return {"elsewhere": "out of memory"}
+
+    household = household_of(db, client, first=unable, second=truth)
+    household.submit(PATHS[:4], ["ocr"])
+    household.run_all()
+    assert {item["asset"] for item in household.left["second"]} == {asset_of(path) for path in PATHS[:4]}
+    household = household_of(db, client, third=unable, fourth=unable)
+    household.submit(PATHS[4:8], ["ocr"])
+    household.run_all()
+    for label in ("third", "fourth"):
+        assert len(household.left[label]) == 4, "each was asked once"
+    settle(household)
+    assert texts(db) == {f"Seite {asset_of(path)[:6]}" for path in PATHS[:8]}
 
 
 def test_a_box_that_breaks_the_rules_again_and_again_is_dropped(

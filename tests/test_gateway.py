@@ -14,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from redis import Redis
 from rq.exceptions import DequeueTimeout
@@ -21,6 +22,8 @@ from rq.serializers import JSONSerializer
 from rq.worker import Worker
 
 from mediaflow.fleet import ledger
+from mediaflow.media.cache import rendition_folder
+from mediaflow.media.rendition import MANIFEST
 from mediaflow.ops.processes import Planned, start_worker
 from mediaflow.queues.connection import connect
 from mediaflow.queues.jobs import ANALYSE, AllowedJob, AllowedQueue, NewJob, enqueue, queue
@@ -39,7 +42,7 @@ from tests.boxes import (
 )
 from tests.installation import Installation, answer, paint, paint_many, until
 from workers.bench import WorkerBench
-from workers.gateway.leaving_queue import LeavingQueue
+from workers.gateway.leaving_queue import LeavingQueue, Look
 from workers.worker import WarmWorker
 
 pytestmark = pytest.mark.slow
@@ -171,6 +174,28 @@ def test_what_a_box_cannot_do_is_done_at_home_before_anybody_calls_the_file_bad(
     assert box.post("take", task="look", most=10)["items"] == []  # though nobody else serves the queue
 
 
+def test_what_one_box_cannot_do_another_gets_and_what_both_cannot_is_done_at_home(
+    gateway: GatewayProcess, box: Client, tmp_path: Path
+) -> None:
+    second = gateway.client(enter_box(OTHER))
+    second.hello()
+    second.post("take", task="look", most=1)
+    submit(tmp_path / "pictures", 4)
+
+    def refuse(client: Client) -> list[str]:
+        seen: list[str] = []
+        while len(seen) < 4:
+            items = client.take()
+            client.answer(*({"id": item["id"], "reason": "out of memory"} for item in items))
+            seen += [item["item"]["asset"] for item in items]
+        return sorted(seen)
+
+    with ThreadPoolExecutor(2) as pool:
+        first_seen, second_seen = pool.map(refuse, (box, second))
+    assert first_seen == second_seen, "each had each of them once"
+    until(lambda: waiting_ids() and all(is_at_home(id) for id in waiting_ids()), "they are done here")
+
+
 def test_files_of_a_library_that_may_not_leave_stay(
     served: Installation, box: Client, tmp_path: Path
 ) -> None:
@@ -234,6 +259,29 @@ def test_a_box_that_says_hello_again_gets_its_items_again(box: Client, tmp_path:
     # One that it had all the same is not done again.
     assert box.answer(finding(before[0]["id"])) == 1
     assert {item["id"] for item in box.take()} == {item["id"] for item in before[1:]}
+
+
+def _fails(box: Client) -> bool:
+    """Whether the gateway fails when it is asked for items."""
+    try:
+        return box.ask("POST", "/box/take", json={"task": "look", "most": 4}).status_code >= 500
+    except httpx2.TransportError:  # it ends the connection
+        return True
+
+
+def test_items_that_were_given_when_the_gateway_failed_are_given_again(
+    served: Installation, box: Client, tmp_path: Path
+) -> None:
+    submit(tmp_path / "pictures", 4)
+    until(lambda: served.states() == {"wanted": 4}, "they wait")
+    [(last,)] = served.ask("SELECT hash FROM assets ORDER BY id DESC LIMIT 1")
+    manifest = rendition_folder(last) / MANIFEST
+    manifest.rename(manifest.with_suffix(".aside"))
+    manifest.mkdir()
+    until(lambda: _fails(box), "it fails")
+    manifest.rmdir()
+    manifest.with_suffix(".aside").rename(manifest)
+    assert len(box.take(most=4)) == 4
 
 
 def test_a_box_that_drains_ends_what_it_has_and_gets_no_more(
@@ -379,8 +427,38 @@ def test_a_stand_ins_queue_passes_over_what_stays_at_home_and_gives_no_job_twice
         assert client.llen("rq:queue:look:intermediate") == len(leaving)
 
 
+def test_a_job_that_may_leave_is_found_at_either_end_of_many_that_stay(redis_url: str) -> None:
+    home = [child_id("run1-prepare-1", "look", at_home=True) for _ in range(1000)]
+    key, look = "rq:queue:look", Look()
+    with closing(connect()) as client:
+        client.rpush(key, *home)
+        read: list[int] = []
+        lrange = client.lrange
+        client.lrange = lambda *range_: read.append(len(found := lrange(*range_))) or found  # type: ignore[method-assign,func-returns-value]
+
+        def take() -> bytes | None:
+            read.clear()
+            return look.take(client, key, NeverTold.passes)
+
+        assert take() is None
+        assert sum(read) == 1000
+        for _ in range(3):
+            assert take() is None
+            assert sum(read) < 500, "what was seen is not read again"
+        first, last, at_home = (child_id("run1-prepare-1", "look", at_home=n == 2) for n in range(3))
+        client.rpush(key, at_home, last)
+        client.lpush(key, first)
+        client.lrem(key, 1, home[0])
+        assert [take(), take(), take()] == [first.encode(), last.encode(), None]
+        client.delete(key)
+        many = [child_id("run1-prepare-1", "look") for _ in range(300)]
+        client.rpush(key, *many)
+        assert [take() for _ in range(301)] == [*(id.encode() for id in many), None]
+
+
 class NeverTold(LeavingQueue):
     stopping = staticmethod(lambda: False)
+    look = Look()
 
 
 def test_a_picture_in_two_libraries_stays_where_one_of_them_is_private(

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import socket
+import sqlite3
 import ssl
 import time
 from collections.abc import Iterator
@@ -24,6 +25,8 @@ from redis import Redis
 from mediaflow.catalog import assets, locations
 from mediaflow.catalog.database import connect as open_catalog
 from mediaflow.catalog.locations import Candidate
+from mediaflow.fleet import ledger
+from mediaflow.fleet.speeds import Speeds
 from mediaflow.media.cache import rendition_folder
 from mediaflow.media.rendition import Picture, Rendition
 from mediaflow.models.registry import find_model
@@ -45,6 +48,7 @@ from tests.boxes import (
 )
 from tests.conftest import missing
 from tests.installation import until
+from workers.gateway import boxes
 
 pytestmark = pytest.mark.slow
 
@@ -294,7 +298,15 @@ def test_models_are_those_of_the_boxes_tasks_alone(home: Path, monkeypatch: pyte
                 f"open-nsfw/.%2f{mine.name}", "open-nsfw", "nothing/model.bin", f"open-nsfw/{mine.name}%00",
             ):  # fmt: skip
                 assert status(box, "GET", f"/models/{name}") == 404, name
-            assert 404 in [status(box, "GET", url, headers={"range": "bytes=0-0"}) for _ in range(30)]
+            until(lambda: box_of(BOX).bytes == len(whole) + 100, "what was sent is counted, and no more")
+            middle = len(whole) // 2
+            for rest in (f"bytes={middle}-", f"bytes={middle}-{len(whole)}"):
+                part = box.ask("GET", url, headers={"range": rest})
+                assert part.headers["content-range"] == f"bytes {middle}-{len(whole) - 1}/{len(whole)}"
+                assert (part.status_code, part.content) == (206, whole[middle:])
+            beyond = box.ask("GET", url, headers={"range": f"bytes={len(whole)}-"})
+            assert beyond.status_code == 416
+            assert [status(box, "GET", url) for _ in range(2)] == [200, 404], "three times its size"
     finally:
         embedded.stop(server)
 
@@ -314,8 +326,10 @@ def test_other_queues_and_tasks_give_nothing(scene: Scene) -> None:
         enqueue(client, "prepare", [prepare])
     with ThreadPoolExecutor(4) as pool:
         tasks = ("prepare", "index", "../look", "ocr")
-        for items in pool.map(lambda task: scene.box.post("take", task=task, most=10)["items"], tasks):
-            assert items == []
+        asked = pool.map(
+            lambda task: status(scene.box, "POST", "/box/take", json={"task": task, "most": 10}), tasks
+        )
+        assert list(asked) == [404] * 4
     with closing(connect()) as client:
         assert queue("prepare", client).get_job_ids() == ["run1-prepare-1"]
 
@@ -353,17 +367,67 @@ def test_findings_that_break_the_rules_are_done_here_and_nothing_of_them_goes_on
     bad = [{"vectors": vectors} for vectors in BAD_VECTORS.values()]
     bad += [{"data": data} for data in BAD_DATA.values()]
     bad += [{"seconds": seconds} for seconds in (-1, 1e300, "0.1", None, True)]
-    hashes = scene.enqueue(len(bad) + 1)
+    hashes = scene.enqueue(2 * len(bad))
     items = until(lambda: scene.box.take(most=100), "items")
-    for item, changes in zip(items, bad, strict=False):
+    # Not so many at once that the box is ended.
+    for item, good, changes in zip(items[::2], items[1::2], bad, strict=True):
         body = json.dumps({"results": [finding(item["id"]) | changes]})
         answered = status(scene.box, "POST", "/box/results", content=body)
         assert answered in (200, 400), changes  # what is no JSON of this form is refused whole
         if answered == 400:
             scene.box.answer({"id": item["id"], "reason": "it was refused"})
-    assert scene.box.answer(finding(items[-1]["id"])) == 1
-    until(lambda: len(scene.sent_home()) == len(bad), "all of them are to be done here")
-    assert [result["asset"] for result in scene.stored()] == [hashes[-1]]
+        assert scene.box.answer(finding(good["id"])) == 1
+    until(lambda: len(scene.stored()) + len(scene.sent_home()) == len(hashes), "all is told")
+    said = [result for result in scene.stored() if "reason" in result]
+    assert [set(result) for result in said] == [{"asset", "box", "permanent", "reason"}] * len(said)
+    assert {result["box"] for result in said} == {BOX}, "it is known whose they were"
+    assert len(said) + len(scene.sent_home()) == len(bad)
+
+
+def test_a_box_that_does_nothing_of_what_it_takes_is_ended_and_the_rest_goes_back(scene: Scene) -> None:
+    """Guard: answers without a finding are counted by box and task."""
+    for _ in range(20):
+        scene.enqueue(16)
+    answered = 0
+    while box_of(BOX).trouble == "":
+        items = scene.box.post("take", task="look", most=1000)["items"]
+        said = "CUDA error: an illegal memory access was encountered"
+        answered += scene.box.answer(*({"id": item["id"], "reason": said} for item in items))
+    assert answered == 21
+    assert box_of(BOX).trouble == "21 of its last 21 answers about look are no findings"
+    assert scene.box.post("beat", busy={}, log="")["order"] == "end"
+    time.sleep(1)
+    assert scene.box.post("hello", hardware={}, checks=[], well=True)
+    assert box_of(BOX).trouble, "it cannot say that it is well again"
+    scene.other.hello()
+    done = 0
+    while done < 20 * 16 - answered:
+        items = scene.other.take(most=1000)
+        done += scene.other.answer(*(finding(item["id"]) for item in items))
+    assert len(scene.sent_home()) == answered, "no other box was there then"
+
+
+def test_a_box_is_not_believed_to_be_far_faster_than_its_gpu_can_be(scene: Scene) -> None:
+    """Guard: what is measured of a box is bounded by what is guessed of its GPU."""
+    for _ in range(10):
+        scene.enqueue(100)
+        items = scene.box.take(most=1000)
+        scene.box.answer(*(finding(item["id"]) for item in items))
+    most = 10 * Speeds().rate("RTX 4090", "look")
+
+    def rate() -> float:
+        with closing(ledger.open_ledger()) as db:
+            return ledger.rates(db).get(("RTX 4090", "look"), 0.0)
+
+    assert until(rate, "it is measured") <= most * 1.001
+
+
+def test_a_box_that_now_and_then_cannot_is_not_ended(scene: Scene) -> None:
+    scene.enqueue(80)
+    for number, item in enumerate(scene.box.take(most=1000)):
+        reason = {"id": item["id"], "reason": "out of memory"}
+        assert scene.box.answer(finding(item["id"]) if number % 2 else reason) == 1
+    assert box_of(BOX).trouble == ""
 
 
 def test_nothing_but_the_finding_passes(scene: Scene) -> None:
@@ -401,6 +465,16 @@ def test_no_field_runs_code(scene: Scene) -> None:
     scene.box.hello(gpu=texts[0], driver={"x": texts})
     until(lambda: len(scene.sent_home()) == len(texts), "they are done here")
     assert not mark.exists()
+
+
+def test_no_path_of_a_request_reaches_a_terminal_as_it_is(scene: Scene) -> None:
+    """Guard: what is logged of a request is printable."""
+    with closing(sqlite3.connect(scene.home / "fleet.sqlite")) as db:
+        db.execute("ALTER TABLE boxes RENAME TO elsewhere")
+        assert status(scene.box, "GET", "/models/x/%1b]0;pwned%07") >= 500
+        db.execute("ALTER TABLE elsewhere RENAME TO boxes")
+    until(lambda: "pwned" in scene.gateway.log.read_text(), "it is logged")
+    assert "\x1b" not in scene.gateway.log.read_text()
 
 
 # --- too much (guards: sizes before and while reading, one reading at a time, limits on time and number) ---
@@ -450,6 +524,34 @@ def test_json_that_would_become_large_is_refused_before_it_is_read(scene: Scene)
     scene.is_well()
 
 
+def test_of_large_bodies_one_at_a_time_is_held_and_small_ones_do_not_wait(scene: Scene) -> None:
+    scene.other.hello()
+    for client, task in ((scene.box, "look"), (scene.other, "late")):
+        scene.enqueue(400, task)
+        assert len(client.take(task, most=1000)) == 400
+    before = scene.gateway.memory_mb()
+    connections = [raw(scene.gateway) for _ in range(2)]
+    try:
+        for connection, token in zip(connections, (scene.token, scene.others_token), strict=True):
+            head = f"POST /box/results HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
+            connection.sendall(f"{head}Content-Length: {20 * MEGABYTE}\r\n\r\n".encode())
+            connection.settimeout(3)
+            with suppress(OSError):
+                connection.sendall(b" " * 19 * MEGABYTE)
+        assert scene.gateway.memory_mb() - before < 30
+    finally:
+        for connection in connections:
+            connection.close()
+    scene.is_well()
+
+
+def test_who_asks_too_often_is_refused(scene: Scene) -> None:
+    """Guard: a limit of requests a second for each box."""
+    answered = {status(scene.box, "POST", "/box/beat", json={}) for _ in range(100)}
+    assert answered == {200, 429}
+    assert scene.other.post("hello", hardware={}, checks=[], well=True), "others are served"
+
+
 def test_compressed_bodies_are_refused(scene: Scene) -> None:
     bomb = gzip.compress(b"[" + b"0," * 5_000_000 + b"0]")
     before = scene.gateway.memory_mb()
@@ -461,9 +563,9 @@ def test_compressed_bodies_are_refused(scene: Scene) -> None:
 
 def test_answers_are_no_larger_than_their_items_allow(scene: Scene) -> None:
     """Guard: an allowance for each item, so that neither Redis nor the catalog fills."""
-    scene.enqueue(40)
+    scene.enqueue(20)
     items = scene.box.take(most=1000)
-    large = {"colour": "x" * 140_000}
+    large = {"colour": "x" * 100_000}
     for item in items:
         scene.box.answer(finding(item["id"], data=large))
     until(lambda: len(scene.sent_home()) == len(items), "all of them are done here")
@@ -571,7 +673,8 @@ def test_a_client_that_does_not_take_its_answer_holds_little(scene: Scene) -> No
 def test_what_a_box_says_of_itself_is_cut_short_and_printable(scene: Scene) -> None:
     """Guard: so many bytes of log, so much hardware, so many events; no control characters for a terminal."""
     for _ in range(150):
-        scene.box.post("beat", busy={}, log="\x1b[2J\x07" + "spam " * 12_000)
+        body = {"busy": {}, "log": "\x1b[2J\x07" + "spam " * 12_000}
+        assert status(scene.box, "POST", "/box/beat", json=body) in (200, 429)
     log = scene.home / "logs" / f"box-{BOX}.log"
     assert log.stat().st_size < 1_200_000
     assert all(letter.isprintable() for letter in log.read_text().replace("\n", ""))
@@ -586,6 +689,29 @@ def test_what_a_box_says_of_itself_is_cut_short_and_printable(scene: Scene) -> N
     assert len(text) < 9000
     assert "\\u001b" not in text
     assert status(scene.box, "POST", "/box/hello", content=b"x" * 100 * MEGABYTE) in (0, 413)
+
+
+def test_a_flood_does_not_wash_away_what_a_box_said_before(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boxes, "LOG_SECONDS", -1.0)
+    enter_box(BOX)
+    gateways = boxes.Boxes()
+    gateways.add_to_log(BOX, "the evidence")
+    for _ in range(300):
+        gateways.add_to_log(BOX, ("spam " * 80 + "\n") * 20)
+    gateways.add_to_log(BOX, "the end")
+    log = boxes.log_of(BOX)
+    assert log.stat().st_size < 1_100_000
+    lines = log.read_text().splitlines()
+    assert (lines[0], lines[-1]) == ("the evidence", "the end")
+
+
+def test_the_log_of_a_box_is_added_to_now_and_then(scene: Scene) -> None:
+    for number in range(5):
+        scene.box.post("beat", busy={}, log=f"line {number}")
+    log = scene.home / "logs" / f"box-{BOX}.log"
+    assert log.read_text() == "line 0\n"
 
 
 def test_a_box_that_only_takes_keeps_nothing_from_others(scene: Scene) -> None:

@@ -159,6 +159,37 @@ def test_text_that_was_read_is_embedded_once(db: sqlite3.Connection, client: Red
     assert len(waiting(client, "embed")) == 1
 
 
+def test_more_text_than_can_be_embedded_fails_and_the_run_ends(
+    db: sqlite3.Connection, client: Redis, page: int
+) -> None:
+    lines = [
+        {"text": "a", "confidence": 0.9, "box": [[0, 0]] * 4, "time": float(number)}
+        for number in range(20_001)
+    ]
+    found = read("") | {"data": {"text": "", "lines": lines}}
+    stages.store(Bench(client), 1, "ocr", task_model("ocr"), [found])
+    assert waiting(client, "embed") == []
+    [(state, reason)] = db.execute("SELECT state, reason FROM work WHERE task = 'ocr'").fetchall()
+    assert state == "failed"
+    assert "20,001 passages" in reason
+    found["data"]["lines"] = lines[1:]
+    db.execute("UPDATE work SET state = 'wanted' WHERE task = 'ocr'")
+    stages.store(Bench(client), 1, "ocr", task_model("ocr"), [found])
+    [[_, _, _, [item]]] = waiting(client, "embed")  # no job that is refused
+    assert len(item["texts"]) == 20_000
+
+
+def test_files_with_much_text_do_not_come_into_one_job(db: sqlite3.Connection, client: Redis) -> None:
+    bench = Bench(client, image(), image(OTHER))
+    ids = [located(db, b"/a/x.jpg"), located(db, b"/a/y.jpg")]
+    stages.prepare(bench, 1, ids, ["ocr", "embed"])
+    client.flushall()
+    lines = [{"text": "x" * 20_000, "confidence": 0.9, "box": [[0, 0]] * 4}] * 100
+    found = [read("") | {"asset": hash, "data": {"text": "", "lines": lines}} for hash in (HASH, OTHER)]
+    stages.store(Bench(client), 1, "ocr", task_model("ocr"), found)
+    assert [len(items) for _, _, _, items in waiting(client, "embed")] == [1, 1]
+
+
 def test_text_that_changed_is_embedded_again_and_its_old_vectors_go(
     db: sqlite3.Connection, client: Redis, page: int
 ) -> None:

@@ -16,7 +16,7 @@ from mediaflow.fleet.backlog import read_backlog
 from mediaflow.fleet.resumption import resumes
 from mediaflow.fleet.settings import FleetSettings
 from mediaflow.queues.lineage import is_at_home
-from workers.gateway.leaving_queue import LeavingQueue
+from workers.gateway.leaving_queue import LeavingQueue, Look
 
 log = logging.getLogger("mediaflow.worker")
 
@@ -54,6 +54,7 @@ def home_queue(fleet: FleetSettings, task: str, stopping: Callable[[], bool]) ->
 
     class HomeQueue(LeavingQueue):
         stopping = staticmethod(told)
+        look = Look()
 
         @classmethod
         def passes(cls, id: str) -> bool:

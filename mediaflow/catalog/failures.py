@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from mediaflow.catalog import locations, work
 from mediaflow.catalog.locations import Scope
-from mediaflow.queues.lineage import ancestors, is_at_home
+from mediaflow.queues.lineage import ancestors, is_given_back
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +67,14 @@ def failures(
 def give_up(db: sqlite3.Connection, job: str, reason: str) -> None:
     """Write down that a job failed for good: what it had in hand is listed with `reason`, not waited for.
 
-    A job that was to store findings takes with it what its maker found; one that stays at home what is
-    still wanted of its maker, whose files it has.
+    A job that was to store findings takes with it what its maker found; one that has what a box gave
+    back what is still wanted of its maker, whose files it has.
     """
     locations.give_up(db, job, reason)
     work.give_up(db, job, reason)
     for ancestor in ancestors(job):
         work.give_up(db, ancestor, reason)
-        if not is_at_home(ancestor):
+        if not is_given_back(ancestor):
             break
 
 

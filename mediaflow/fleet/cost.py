@@ -18,6 +18,8 @@ USABLE_MBPS = 1000.0
 TAIL_SECONDS = 60.0
 # A guess of what is sent to a box for an item, in megabytes.
 ITEM_MB = 0.3
+# What boxes say of it, by what they fetch and answer, is believed up to here.
+MOST_ITEM_MB = 20.0
 # A box fails now and then whatever its host's record says; what it did not finish is paid again.
 FAILURES = 0.03
 # A second box on a host is not wanted unless it is so much cheaper: what ends one may end both.
@@ -75,7 +77,7 @@ def learned_scale(db: sqlite3.Connection) -> Scale:
         "SELECT SUM(bytes) / 1e6 / SUM(done) FROM"
         " (SELECT bytes, done FROM boxes WHERE done > 100 ORDER BY intended DESC LIMIT 10)"
     ).fetchone()[0]
-    item_mb = ITEM_MB if sent is None else float(sent)
+    item_mb = ITEM_MB if sent is None else min(MOST_ITEM_MB, float(sent))
     rows = db.execute(
         "SELECT running - intended, hello - running FROM boxes"
         " WHERE hello IS NOT NULL AND running IS NOT NULL ORDER BY intended DESC LIMIT 20"

@@ -76,6 +76,7 @@ def _end(fleet: sqlite3.Connection, label: str, reason: str) -> None:
         return  # told before
     ledger.update(fleet, label, reason=reason, state="ended" if box.state == "ended" else "ending")
     ledger.event(fleet, now, f"{reason}. All that it found is done again.", label)
+    ledger.forget_measured(fleet, label)
     # Two strikes at once: the host's other machines are its owner's too.
     fleet.execute(
         "INSERT INTO blocks (machine, host, strikes, until, reason) VALUES (?, ?, 2, ?, ?)"

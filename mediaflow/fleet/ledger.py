@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -57,15 +59,17 @@ CREATE TABLE IF NOT EXISTS boxes (
 );
 CREATE INDEX IF NOT EXISTS boxes_open ON boxes (state) WHERE state != 'ended';
 -- Items and the seconds of one machine that they took; old measurements fade.
-CREATE TABLE IF NOT EXISTS rates (
+CREATE TABLE IF NOT EXISTS measurements (
     gpu TEXT NOT NULL,               -- 'here' is this machine
     task TEXT NOT NULL,
+    box TEXT NOT NULL,
     items REAL NOT NULL,
     seconds REAL NOT NULL,
     weight REAL NOT NULL,            -- of the items
     changed REAL NOT NULL,
-    PRIMARY KEY (gpu, task)
+    PRIMARY KEY (gpu, task, box)
 );
+DROP TABLE IF EXISTS rates; -- of before: nobody knows which box its measurements were of
 CREATE TABLE IF NOT EXISTS blocks (
     machine INTEGER PRIMARY KEY,
     host INTEGER NOT NULL,
@@ -87,6 +91,8 @@ CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL, ch
 MOST_EVENTS = 5000
 # Seconds of work after which an older measurement counts half.
 FADE_SECONDS = 900.0
+# A GPU is as fast as its last boxes: so many are looked at.
+LAST_BOXES = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,16 +211,18 @@ def measured(
     items: float,
     seconds: float,
     now: float,
+    box: str = "",
     weight: float = 0.0,
 ) -> None:
-    """Add a measurement: `items` of a task, of this `weight` in all, took a `gpu` so many seconds."""
+    """Add a measurement: `items` of a task, of this `weight` in all, took the `gpu` of a `box` so many seconds."""
     fade = 0.5 ** (seconds / FADE_SECONDS)
     db.execute(
-        "INSERT INTO rates (gpu, task, items, seconds, weight, changed) VALUES (?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (gpu, task) DO UPDATE SET items = items * ? + excluded.items,"
+        "INSERT INTO measurements (gpu, task, box, items, seconds, weight, changed)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (gpu, task, box) DO UPDATE SET items = items * ? + excluded.items,"
         "  seconds = seconds * ? + excluded.seconds, weight = weight * ? + excluded.weight,"
         "  changed = excluded.changed",
-        (gpu, task, items, seconds, weight, now, fade, fade, fade),
+        (gpu, task, box, items, seconds, weight, now, fade, fade, fade),
     )
 
 
@@ -222,20 +230,44 @@ def measured_of_box(
     db: sqlite3.Connection, box: Box, task: str, items: float, weight: float, seconds: float, now: float
 ) -> None:
     """Add what a box did to what is measured of its GPU; and to its row, also how long that usually takes."""
-    usual = db.execute(
-        "SELECT seconds / weight FROM rates WHERE gpu = ? AND task = ? AND weight > 0", (box.gpu, task)
-    ).fetchone()
-    worth = usual[0] * weight if usual else seconds  # the first of its GPU is as fast as any
+    rows = db.execute(
+        "SELECT seconds / weight, seconds FROM measurements"
+        " WHERE gpu = ? AND task = ? AND box != ? AND weight > 0 ORDER BY changed DESC LIMIT ?",
+        (box.gpu, task, box.label, LAST_BOXES),
+    )
+    others = [(pace, spent) for pace, spent in rows]
+    worth = _median(others) * weight if others else seconds  # the first of its GPU is as fast as any
     db.execute(
         "UPDATE boxes SET busy = busy + ?, worth = worth + ? WHERE label = ?", (seconds, worth, box.label)
     )
-    measured(db, box.gpu, task, items, seconds, now, weight=weight)
+    measured(db, box.gpu, task, items, seconds, now, box.label, weight)
 
 
 def rates(db: sqlite3.Connection) -> dict[tuple[str, str], float]:
-    """Items a second by GPU ('here': this machine) and task, as far as they were measured."""
-    rows = db.execute("SELECT gpu, task, items / seconds FROM rates WHERE seconds > 0 AND items > 0")
-    return {(row[0], row[1]): row[2] for row in rows}
+    """Items a second by GPU ('here': this machine) and task, as far as they were measured.
+
+    Of the boxes of a GPU it is the median by the time that each worked: no single one says how fast all are.
+    """
+    rows = db.execute(
+        "SELECT gpu, task, items / seconds, seconds FROM measurements WHERE seconds > 0 AND items > 0"
+        " ORDER BY changed DESC"
+    )
+    measured: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for gpu, task, rate, seconds in rows:
+        measured.setdefault((gpu, task), []).append((rate, seconds))
+    return {key: _median(of_boxes[:LAST_BOXES]) for key, of_boxes in measured.items()}
+
+
+def forget_measured(db: sqlite3.Connection, box: str) -> None:
+    """Take out what was measured of a box."""
+    db.execute("DELETE FROM measurements WHERE box = ?", (box,))
+
+
+def _median(weighted: list[tuple[float, float]]) -> float:
+    """The lower median of values (value, weight)."""
+    ranked = sorted(weighted)
+    sums = list(accumulate(weight for _, weight in ranked))
+    return ranked[bisect_left(sums, sums[-1] / 2)][0]
 
 
 def event(db: sqlite3.Connection, now: float, what: str, label: str = "") -> None:

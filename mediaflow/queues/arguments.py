@@ -23,6 +23,8 @@ Name = Annotated[str, Field(min_length=1, max_length=300)]
 Reason = Annotated[str, Field(max_length=5000)]
 # A job has as many files or assets as the settings say, 1000 at most.
 MOST = 1000
+# Texts of one asset that can be embedded: the vectors of more are no finding (jobs/schema.py).
+MOST_TEXTS = 20_000
 
 
 class Form(BaseModel):
@@ -42,7 +44,9 @@ class Item(Form):
 
     asset: Hash
     source: Literal["ocr", "speech"] | None = None
-    texts: Annotated[list[Annotated[str, Field(max_length=20_000)]], Field(max_length=100_000)] | None = None
+    texts: Annotated[list[Annotated[str, Field(max_length=20_000)]], Field(max_length=MOST_TEXTS)] | None = (
+        None
+    )
 
 
 class AnalyseArguments(Form):

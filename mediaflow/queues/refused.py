@@ -30,7 +30,7 @@ MOST = 200
 MOST_BYTES = 4096
 KEEP_SECONDS = 24 * 3600
 # RQ's alphabet. Whatever else stands in a list was not put there by mediaflow.
-ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
+ID = re.compile(r"[A-Za-z0-9_-]{1,280}")
 # What the stand-in names: no function is called so.
 STAND_IN = "mediaflow.refused"
 

@@ -18,7 +18,7 @@ from rq.utils import utcparse
 from mediaflow.queues.connection import refuses_writes
 from mediaflow.queues.refused import Refused, is_of_another_type, keep, printable, refuse
 
-_MEMBER = re.compile(rb"[A-Za-z0-9_-]{1,200}(:[A-Za-z0-9_-]{1,200})?")
+_MEMBER = re.compile(rb"[A-Za-z0-9_-]{1,280}(:[A-Za-z0-9_-]{1,280})?")
 _QUEUE = re.compile(rb"rq:queue:[!-~]{1,300}")
 _WORKER = re.compile(rb"rq:worker:[!-~]{1,300}")
 

@@ -26,7 +26,7 @@ CHOICE = st.integers(0, 1_000)
 
 
 class Boxes(RuleBasedStateMachine):
-    """One honest box, one that lies, one that sends things home; any job may be done at any time."""
+    """One honest box, one that lies, one that gives things back; any job may be done at any time."""
 
     client: Redis
     homes: Path
@@ -51,7 +51,9 @@ class Boxes(RuleBasedStateMachine):
         self.fickle += 1
         if self.fickle % 4 == 0:
             return None  # it is gone, with the rest of the job undone
-        return {"home": "it may not leave"} if self.fickle % 3 == 0 else truth(name, item)
+        if self.fickle % 3 == 0:
+            return {"home": "it may not leave"} if self.fickle % 2 else {"elsewhere": "out of memory"}
+        return truth(name, item)
 
     def teardown(self) -> None:
         if not hasattr(self, "db"):

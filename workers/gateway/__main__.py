@@ -36,7 +36,8 @@ QUEUE_SECONDS = 20
 LOOK_SECONDS = 0.5
 WRITE_SECONDS = 5.0
 STOP_SECONDS = 15.0
-# More than one file may take, an item may be in a box's hands for so long: others are before it.
+# More than one file may take, an item may be in a box's hands for so long, from when it had it first: others
+# are before it.
 LATE_SECONDS = 120.0
 # Stand-ins for one task of one box: as many as have so many seconds of its work.
 FEWEST_HANDS, MOST_HANDS = 2, 16
@@ -67,7 +68,7 @@ class Keeper:
                 while desk.is_asked_for(task) and len(hands) < _wanted_hands(desk, task):
                     self._count += 1
                     hands.append(StandIn(desk, task, self._count))
-                desk.send_home_late(task, load_settings().tasks[task].seconds + LATE_SECONDS)
+                desk.give_back_late(task, load_settings().tasks[task].seconds + LATE_SECONDS)
         for (desk, task), hands in list(self._hands.items()):
             if desk.closed and not any(hand.runs() for hand in hands):
                 del self._hands[desk, task]

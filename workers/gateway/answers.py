@@ -14,10 +14,10 @@ from jobs.task import find_task
 from mediaflow.errors import FindingError
 from mediaflow.media.rendition import Rendition
 from mediaflow.queues.arguments import Form
-from workers.gateway.desk import Piece
+from workers.gateway.batch import Piece
 
-# Bytes of an answer to one item: so many, and for each picture, each second of sound, each letter of text.
-FOR_ITEM, FOR_PICTURE, FOR_SECOND, FOR_LETTER = 65_536, 65_536, 2048, 64
+# Bytes of an answer to one item: so many, and for each picture, each second of sound, each text.
+FOR_ITEM, FOR_PICTURE, FOR_SECOND, FOR_TEXT = 65_536, 16_384, 300, 4096
 # Bytes of any request that brings results, and how many values its JSON may hold: each takes some 100 bytes.
 MOST_BYTES = 32_000_000
 MOST_VALUES = 2_000_000
@@ -84,7 +84,7 @@ class Results(Form):
     results: Annotated[list[Answer], Field(max_length=1000)]
 
 
-def read_json(body: bytes) -> Any:
+def read_json(body: bytes | bytearray) -> Any:
     """A request's JSON. Raises ValueError where it is none, nested too deep, or of too many values."""
     # Counted before it is read: a byte of "[],[],…" would become a hundred.
     if body.count(b",") + body.count(b"[") + body.count(b"{") > MOST_VALUES:
@@ -95,25 +95,31 @@ def read_json(body: bytes) -> Any:
 def allowance(item: dict[str, Any], rendition: Rendition | None) -> int:
     """How many bytes the answer to an item may have; `rendition` where it is about one."""
     if rendition is None:
-        return FOR_ITEM + FOR_LETTER * sum(len(text) + 100 for text in item.get("texts") or ())
+        return min(FOR_ITEM + FOR_TEXT * len(item.get("texts") or ()), MOST_BYTES)
     seconds = rendition.media.get("seconds")
     long = float(seconds) if isinstance(seconds, int | float) and rendition.audio else 0.0
     return min(FOR_ITEM + FOR_PICTURE * len(rendition.pictures) + round(FOR_SECOND * long), MOST_BYTES)
 
 
-def result_of(piece: Piece, answer: Answer, box: str) -> dict[str, Any]:
-    """What the stage gets for an answer: the finding alone, or {"home": why it is to be done here}."""
-    if answer.reason is not None:
-        return {"home": f"box {box}: {shown(answer.reason)}"}
+def result_of(piece: Piece, answer: Answer, box: str, *, alone: bool) -> dict[str, Any]:
+    """What the stage gets for an answer: the finding, or what it breaks of its form, or why there is none.
+
+    Where there is none the item is for another box, or for this machine where the box is `alone`.
+    """
     finding = {"data": answer.data, "vectors": answer.vectors, "seconds": answer.seconds}
+    reason = answer.reason
+    # A page of very much text may be honest.
+    if (size := len(to_json(finding))) > piece.allowance:
+        reason = f"What was found takes {size:,} bytes; {piece.allowance:,} are allowed."
+    if reason is not None:
+        why = f"box {box}: {shown(reason)}"
+        return {"home": why} if alone else {"elsewhere": why, "box": box}
     named = {key: piece.item[key] for key in ("asset", "source") if piece.item.get(key) is not None}
     try:
-        if (size := len(to_json(finding))) > piece.allowance:
-            raise FindingError(f"What was found takes {size:,} bytes; {piece.allowance:,} are allowed.")
         check_finding(find_task(piece.task), piece.model, named | finding)
         _check_parts(piece, answer.vectors)
     except FindingError as error:
-        return {"home": f"box {box}: {shown(str(error))}"}
+        return {"reason": shown(str(error)), "permanent": False, "box": box}
     return finding | {"box": box}
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from mediaflow.fleet import ledger
 from mediaflow.fleet.ledger import Box
+from mediaflow.fleet.speeds import Speeds
 from mediaflow.settings import home
 from workers.gateway.answers import Beat, Hello, plain, shown
 from workers.gateway.desk import Desk
@@ -21,12 +22,14 @@ log = logging.getLogger("mediaflow.gateway")
 
 # A box with items in its hands that says nothing for so long is given up: they go back into the queues.
 SILENT_SECONDS = 30.0
-# Bytes of the log of one box.
-LONGEST_LOG = 1_000_000
+# Bytes of the log of one box: of a longer one the first and the last part stay. It is added to so often.
+LONGEST_LOG, FIRST_OF_LOG, LAST_OF_LOG = 1_000_000, 200_000, 300_000
+LOG_SECONDS = 5.0
 MOST_HARDWARE = 8000
-# Of its greetings so many are told of; and so often one file may be fetched.
+# Of its greetings so many are told of.
 MOST_EVENTS = 10
-MOST_FETCHES = 30
+# A box is believed to be so many times as fast as is guessed of its GPU.
+MOST_TIMES = 10
 
 
 class Boxes:
@@ -37,10 +40,11 @@ class Boxes:
         self._lock = Lock()
         self._desks: dict[str, Desk] = {}
         self._heard: dict[str, float] = {}
+        self._logged: dict[str, float] = {}
         self._written = 0.0
         self._sending = Lock()
         self._sent: dict[str, int] = {}
-        self._counts: Counter[tuple[str, str]] = Counter()
+        self._greetings: Counter[str] = Counter()
 
     # --- asked by requests ---
 
@@ -64,12 +68,13 @@ class Boxes:
         text = json.dumps(hardware)
         failed = [f"{check.name}: {check.said}" for check in said.checks if not check.ok]
         trouble = "" if said.well else shown("; ".join(failed) or "it says that it is not well")
-        columns: dict[str, Any] = {"trouble": trouble}
+        columns: dict[str, Any] = {}
         if len(text) <= MOST_HARDWARE:
             columns["hardware"] = text
         now = time.time()
         with self._lock, ledger.transaction(self._db):
             ledger.update(self._db, box.label, seen=now, **columns)
+            self._write_trouble(box.label, trouble)
             if said.well:
                 # Only of what is not at its end: the controller may have decided meanwhile.
                 self._db.execute(
@@ -77,7 +82,8 @@ class Boxes:
                     " WHERE label = ? AND state IN ('intended', 'loading', 'working')",
                     (now, box.label),
                 )
-            if self.counts(box.label, "hello", MOST_EVENTS):
+            self._greetings[box.label] += 1
+            if self._greetings[box.label] <= MOST_EVENTS:
                 ledger.event(self._db, now, f"hello: {trouble or 'it is well'}", box.label)
         with self._lock:
             if desk := self._desks.get(box.label):
@@ -99,10 +105,10 @@ class Boxes:
         if said.log:
             self.add_to_log(box.label, said.log)
 
-    def counts(self, box: str, what: str, most: int = MOST_FETCHES) -> bool:
-        """Count that a box did something; False when it did so too often."""
-        self._counts[box, what] += 1
-        return self._counts[box, what] <= most
+    def is_alone(self, box: str, task: str) -> bool:
+        """Whether no other box does this task now. Waits for nothing."""
+        others = [desk for label, desk in list(self._desks.items()) if label != box]
+        return not any(desk.open and desk.is_asked_for(task) for desk in others)
 
     def sent(self, box: str, size: int) -> None:
         """So many bytes were sent to a box. Waits for nothing."""
@@ -111,13 +117,17 @@ class Boxes:
 
     def add_to_log(self, box: str, text: str) -> None:
         """Keep what a box says of itself, printable, and no more than LONGEST_LOG bytes of it."""
+        now = time.monotonic()
+        if now - self._logged.get(box, float("-inf")) < LOG_SECONDS:
+            return
+        self._logged[box] = now
         lines = [shown(line) for line in text.splitlines()[-200:]]
         path = log_of(box)
         with self._lock, suppress(OSError):  # a full disk is for others to tell of
             path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("a+", encoding="utf-8") as file:
-                if file.tell() > LONGEST_LOG:
-                    file.truncate(0)
+            if path.exists() and path.stat().st_size > LONGEST_LOG:
+                _shorten(path)
+            with path.open("a", encoding="utf-8") as file:
                 file.writelines(f"{line}\n" for line in lines if line)
 
     # --- asked by the gateway's own loop ---
@@ -128,7 +138,7 @@ class Boxes:
             known = {box.label: box for box in ledger.boxes(self._db)}
             for label, desk in list(self._desks.items()):
                 box = known.get(label)
-                if box is None or box.state not in ("working", "draining") or box.lease < time.time():
+                if box is None or box.trouble or not _is_served(box):
                     desk.close()
                 elif box.state == "draining" and desk.open:
                     desk.drain()
@@ -140,10 +150,13 @@ class Boxes:
                 if desk.closed:
                     with ledger.transaction(self._db):
                         self._write_down(label, desk, time.time())
+                        if desk.trouble:
+                            self._write_trouble(label, desk.trouble)
+                            ledger.event(self._db, time.time(), f"{desk.trouble}: its items go back", label)
                     del self._desks[label]
-            for label, box in known.items():
+            for label, box in {box.label: box for box in ledger.boxes(self._db)}.items():
                 heard = time.time() - self._heard.get(label, 0.0) < SILENT_SECONDS
-                if box.state == "working" and heard and label not in self._desks:
+                if box.state == "working" and not box.trouble and heard and label not in self._desks:
                     self._desks[label] = Desk(label)
             return list(self._desks.values())
 
@@ -173,6 +186,10 @@ class Boxes:
             for desk in self._desks.values():
                 desk.close()
 
+    def _write_trouble(self, label: str, trouble: str) -> None:
+        # A box that was in trouble cannot say that it is well again: it ends.
+        self._db.execute("UPDATE boxes SET trouble = ? WHERE label = ? AND trouble = ''", (trouble, label))
+
     def _write_down(self, label: str, desk: Desk, now: float) -> None:
         spent = desk.spent()
         items = sum(each.items for each in spent.values())
@@ -182,11 +199,25 @@ class Boxes:
             " WHERE label = ?",
             (desk.counts()[1], desk.heaviest(), items, worked, label),
         )
-        if (box := ledger.box(self._db, label)) is None:
-            return
+        box = ledger.box(self._db, label)
+        if box is None or box.state in ("ending", "ended"):
+            return  # what was measured of a liar was taken out
         for task, each in spent.items():
+            most = MOST_TIMES * Speeds().rate(box.gpu, task) * each.seconds
             if each.seconds > 0:
-                ledger.measured_of_box(self._db, box, task, each.items, each.weight, each.seconds, now)
+                believed = min(1.0, most / each.items) if each.items else 1.0
+                done = (each.items * believed, each.weight * believed)
+                ledger.measured_of_box(self._db, box, task, *done, each.seconds, now)
+
+
+def _is_served(box: Box) -> bool:
+    return box.state in ("working", "draining") and box.lease >= time.time()
+
+
+def _shorten(path: Path) -> None:
+    # A box that floods its log must not wash away what it said before.
+    whole = path.read_bytes()
+    path.write_bytes(whole[:FIRST_OF_LOG] + "\n…\n".encode() + whole[-LAST_OF_LOG:])
 
 
 def log_of(box: str) -> Path:

@@ -7,11 +7,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from threading import Condition, RLock
-from typing import Any
+from threading import RLock
 
-Item = dict[str, Any]
-Result = dict[str, Any]
+from workers.gateway.batch import Batch, Item, Piece, Result
+from workers.gateway.leaving_queue import Look
 
 # Bytes of answers that may be on their way from one box: it gets no items whose answers may come to more.
 MOST_ON_THE_WAY = 64_000_000
@@ -19,59 +18,8 @@ MOST_ON_THE_WAY = 64_000_000
 ASKED_SECONDS = 40.0
 # So often a rendition may be fetched for one item: a link may be cut, but no box makes us send for ever.
 MOST_FETCHES = 6
-
-
-@dataclass(slots=True, eq=False)
-class Piece:
-    """One item on the desk. Once the box has it, `allowance` is how many bytes its answer may have.
-
-    `parts` is how many pictures, or texts, it is made of: no more vectors of one space are believed.
-    """
-
-    id: str
-    task: str
-    model: str
-    item: Item
-    batch: Batch
-    index: int
-    allowance: int = 0
-    parts: int = 0
-    given: float | None = None
-    fetched: int = 0
-    weight: float = 1.0
-
-
-class Batch:
-    """The items of one job: who put them there waits here for the answers. Close it when done with."""
-
-    def __init__(self, desk: Desk, lock: Any) -> None:
-        self.outstanding = 0
-        self._desk = desk
-        self._changed = Condition(lock)
-        self._answers: list[tuple[int, Result]] = []
-
-    def wait(self, seconds: float) -> list[tuple[int, Result]]:
-        """The answers (index, result) that are there within `seconds`; none when the time is over."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._answers or not self.outstanding, seconds)
-            answers, self._answers = self._answers, []
-        return answers
-
-    def over(self) -> bool:
-        """Whether no more answers will come: all were taken, or the desk gives back what is left."""
-        with self._changed:
-            return not self._answers and not self.outstanding
-
-    def close(self) -> None:
-        """Take from the desk what was not answered."""
-        self._desk.withdraw(self)
-
-    def lose(self, items: int, *answers: tuple[int, Result]) -> None:
-        """So many items are not on the desk any more, for which these are the answers."""
-        with self._changed:
-            self.outstanding -= items
-            self._answers += answers
-            self._changed.notify_all()
+# Of its last answers about a task so many may be that it did not do the item; more are the box's fault.
+LAST, MOST_UNDONE = 40, 20
 
 
 @dataclass(slots=True)
@@ -106,8 +54,17 @@ class Desk:
         self._asked: dict[str, float] = {}
         self._spent: dict[str, Spent] = {}
         self._spent_until = clock()
+        self._looks: dict[str, Look] = {}
+        # What is wrong with the box; it is closed then.
+        self.trouble = ""
+        self._undone: dict[str, deque[bool]] = {}
 
     # --- the side of the stand-ins ---
+
+    def look(self, task: str) -> Look:
+        """What all stand-ins of a task know of its queue."""
+        with self._lock:
+            return self._looks.setdefault(task, Look())
 
     def put(self, task: str, model: str, items: Sequence[Item]) -> Batch:
         """Lay down the items of a job; none where the desk is not open."""
@@ -115,8 +72,9 @@ class Desk:
         with self._lock:
             if self.open:
                 batch.outstanding = len(items)
+                now = self._clock()
                 pieces = [
-                    Piece(secrets.token_hex(12), task, model, item, batch, index)
+                    Piece(secrets.token_hex(12), task, model, item, batch, index, now)
                     for index, item in enumerate(items)
                 ]
                 self._waiting.setdefault(task, deque()).extend(pieces)
@@ -163,7 +121,6 @@ class Desk:
                 return
             self._in_doubt |= self._in_hand
             for piece in reversed(self._in_hand.values()):
-                piece.given = None
                 self._waiting.setdefault(piece.task, deque()).appendleft(piece)
             self._in_hand.clear()
 
@@ -182,10 +139,24 @@ class Desk:
                 return False
             self._count_time()
             pieces.remove(piece)
-            piece.allowance, piece.parts, piece.given = allowance, parts, self._clock()
+            piece.allowance, piece.parts = allowance, parts
+            piece.given = self._clock() if piece.given is None else piece.given
             self._in_doubt.pop(piece.id, None)
             self._in_hand[piece.id] = piece
             return True
+
+    def take_back(self, pieces: Sequence[Piece]) -> None:
+        """Items that were given and did not reach the box wait again."""
+        with self._lock:
+            self._count_time()
+            for piece in reversed(pieces):
+                if self._in_hand.pop(piece.id, None) is None:
+                    continue
+                if self.open:
+                    piece.given = None
+                    self._waiting.setdefault(piece.task, deque()).appendleft(piece)
+                else:
+                    piece.batch.lose(1)
 
     def in_hand(self, id: str) -> Piece | None:
         """The item of this id, if it is, or may be, in the box's hands."""
@@ -201,28 +172,46 @@ class Desk:
             return any(piece.fetched <= MOST_FETCHES for piece in mine)
 
     def answer(self, id: str, result: Result) -> bool:
-        """An item's result, from the box or in its place; False where nothing of this id is here."""
+        """What the box says of an item; False where nothing of this id is here."""
         with self._lock:
-            self._count_time()
-            piece = self._in_hand.pop(id, None) or self._in_doubt.pop(id, None)
+            piece = self.in_hand(id)
             if piece is None:
                 return False
-            if piece in self._waiting.get(piece.task, ()):
-                self._waiting[piece.task].remove(piece)
-            if "home" not in result:
+            self._settle(piece, result)
+            if "data" in result:
                 spent = self._spent.setdefault(piece.task, Spent())
                 spent.items += 1
                 spent.weight += piece.weight
-            piece.batch.lose(1, (piece.index, result))
+            self._count_undone(piece.task, "data" not in result)
             return True
+
+    def keep_home(self, asset: str, task: str, reason: str) -> None:
+        """Send home the items of an asset that the box has and may not have."""
+        with self._lock:
+            for piece in [p for p in self._in_hand.values() if p.item["asset"] == asset and p.task == task]:
+                self._settle(piece, {"home": reason})
 
     def refuse(self, piece: Piece, reason: str) -> None:
         """Send an item home before the box has it."""
         with self._lock:
-            pieces = self._waiting.get(piece.task, deque())
-            if piece in pieces:
-                pieces.remove(piece)
-                piece.batch.lose(1, (piece.index, {"home": reason}))
+            if piece in self._waiting.get(piece.task, ()):
+                self._settle(piece, {"home": reason})
+
+    def _settle(self, piece: Piece, result: Result) -> None:
+        """Take an item from wherever it is; this has become of it."""
+        self._count_time()
+        self._in_hand.pop(piece.id, None)
+        self._in_doubt.pop(piece.id, None)
+        if piece in self._waiting.get(piece.task, ()):
+            self._waiting[piece.task].remove(piece)
+        piece.batch.lose(1, (piece.index, result))
+
+    def _count_undone(self, task: str, undone: bool) -> None:
+        last = self._undone.setdefault(task, deque(maxlen=LAST))
+        last.append(undone)
+        if sum(last) > MOST_UNDONE:
+            self.trouble = f"{sum(last)} of its last {len(last)} answers about {task} are no findings"
+            self.close()
 
     def is_asked_for(self, task: str) -> bool:
         """Whether the box has asked for items of a task of late."""
@@ -233,15 +222,22 @@ class Desk:
         with self._lock:
             if not self.is_asked_for(task):
                 for piece in self._waiting.pop(task, ()):
+                    self._in_doubt.pop(piece.id, None)
                     piece.batch.lose(1)
 
-    def send_home_late(self, task: str, seconds: float) -> int:
-        """Send home the items of a task that are in the box's hands for longer; how many."""
-        before = self._clock() - seconds
+    def give_back_late(self, task: str, seconds: float) -> int:
+        """Have others do what the box had first so long ago, or what waits here twice as long; how many."""
+        now = self._clock()
+        why = f"box {self.label} did not answer it in {seconds:g} s"
         with self._lock:
-            late = [p for p in self._in_hand.values() if p.task == task and (p.given or 0) < before]
+            mine = [*self._in_hand.values(), *self._waiting.get(task, ())]
+            late = [
+                piece
+                for piece in mine
+                if piece.task == task and (now - piece.put > 2 * seconds or now - _had(piece, now) > seconds)
+            ]
             for piece in late:
-                self.answer(piece.id, {"home": f"box {self.label} did not answer it in {seconds:g} s"})
+                self._settle(piece, {"elsewhere": why, "box": self.label})
         return len(late)
 
     # --- what it looks like ---
@@ -278,7 +274,13 @@ class Desk:
 
     def _count_time(self) -> None:
         now = self._clock()
-        tasks = {piece.task for piece in self._in_hand.values()}
+        # What is in doubt may be worked on too, or a box that says hello again and again would seem fast.
+        tasks = {piece.task for piece in (*self._in_hand.values(), *self._in_doubt.values())}
         for task in tasks:
             self._spent.setdefault(task, Spent()).seconds += (now - self._spent_until) / len(tasks)
         self._spent_until = now
+
+
+def _had(piece: Piece, now: float) -> float:
+    """When the box had an item first; now, where it has not had it yet."""
+    return now if piece.given is None else piece.given

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+from collections import Counter
+from pathlib import Path
 from typing import TypeVar
 
 from pydantic import ValidationError
@@ -20,9 +22,11 @@ from mediaflow.service.links import Links
 from mediaflow.settings import load_settings
 from workers.gateway import answers
 from workers.gateway.boxes import Boxes
+from workers.gateway.welcome import is_folder
 
-# Seconds in which a request's body must have come.
+# Seconds in which a request's body must have come; of larger bodies one at a time is held.
 BODY_SECONDS = 120.0
+LARGE, LARGE_SECONDS = 1_000_000, 30.0
 
 F = TypeVar("F", bound=Form)
 
@@ -38,8 +42,12 @@ class Gateway:
         self.ending = False
         # JSON of results is read one at a time: it is many times larger when it is read.
         self.reading = asyncio.Lock()
+        self.large = asyncio.Lock()
         self.posting: dict[str, asyncio.Lock] = {}
         self.greeted: dict[str, float] = {}
+        # Of each file of a model by box: the bytes that were sent, and the answers under way.
+        self.fetched: Counter[tuple[str, Path]] = Counter()
+        self.fetching: Counter[tuple[str, Path]] = Counter()
 
     def order(self, box: Box) -> str:
         """What a box is to do: work, drain, or end."""
@@ -65,11 +73,20 @@ class Gateway:
 
 
 def tasks_of_boxes() -> list[str]:
-    """The tasks that boxes may have and that there are."""
-    return [task for task in load_fleet().tasks() if task in load_settings().tasks]
+    """The tasks that boxes may have and that there are; none whose model is a folder of this machine."""
+    settings = load_settings()
+    folders = any(map(is_folder, (settings.spaces.image, settings.spaces.text)))
+    known = [task for task in load_fleet().tasks() if task in settings.tasks]
+    return [task for task in known if not (task == "embed" and folders)]
 
 
-async def read_body(request: Request, most: int) -> bytes:
+def is_large(request: Request) -> bool:
+    """Whether the body is large, or does not say how long it is."""
+    length = request.headers.get("content-length", "")
+    return not length.isdecimal() or int(length) > LARGE
+
+
+async def read_body(request: Request, most: int) -> bytearray:
     """The body, of at most so many bytes. Raises HTTPException as soon as it is too large, or too slow."""
     if request.headers.get("content-encoding", "identity") != "identity":
         raise HTTPException(415)
@@ -78,17 +95,17 @@ async def read_body(request: Request, most: int) -> bytes:
         raise HTTPException(413)
     body = bytearray()
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(LARGE_SECONDS if is_large(request) else BODY_SECONDS):
             async for part in request.stream():
                 body += part
                 if len(body) > most:
                     raise HTTPException(413)
     except (TimeoutError, ClientDisconnect):
         raise HTTPException(408) from None
-    return bytes(body)
+    return body
 
 
-def read_form(form: type[F], body: bytes) -> F:
+def read_form(form: type[F], body: bytearray) -> F:
     """A body in its form. Raises HTTPException."""
     try:
         return form.model_validate(answers.read_json(body))

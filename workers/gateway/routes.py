@@ -7,7 +7,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import closing
+from contextlib import closing, nullcontext
 
 from pydantic import ValidationError
 from starlette.applications import Starlette
@@ -24,11 +24,14 @@ from mediaflow.fleet.leaving import may_leave
 from mediaflow.fleet.ledger import Box
 from mediaflow.media.cache import rendition_folder
 from mediaflow.media.rendition import Rendition
-from mediaflow.settings import configs, load_settings
+from mediaflow.settings import load_settings
 from workers.gateway import answers, files
 from workers.gateway.answers import Beat, Hello, Results, Take
-from workers.gateway.desk import Desk, Piece
-from workers.gateway.gateway import Gateway, read_body, read_form, tasks_of_boxes
+from workers.gateway.batch import Piece
+from workers.gateway.desk import Desk
+from workers.gateway.gateway import Gateway, is_large, read_body, read_form, tasks_of_boxes
+from workers.gateway.rate_limit import RateLimit
+from workers.gateway.welcome import models_for, settings_for
 
 log = logging.getLogger("mediaflow.gateway")
 
@@ -37,6 +40,8 @@ TAKE_SECONDS = 20.0
 LOOK_SECONDS = 0.1
 # A box says hello once in so many seconds.
 HELLO_SECONDS = 1.0
+# Requests a second of one box: an honest one with the fastest GPU needs less.
+TAKES, POSTS, BEATS, FETCHES = 50.0, 100.0, 5.0, 400.0
 
 Answer = Callable[[Gateway, Request, Box], Awaitable[Response]]
 
@@ -44,21 +49,26 @@ Answer = Callable[[Gateway, Request, Box], Awaitable[Response]]
 def application(gateway: Gateway) -> Starlette:
     """The application to be served."""
 
-    def for_box(answer: Answer) -> Callable[[Request], Awaitable[Response]]:
+    def for_box(answer: Answer, per_second: float) -> Callable[[Request], Awaitable[Response]]:
+        limit = RateLimit(per_second)
+
         async def endpoint(request: Request) -> Response:
             # Before anything of the body is read.
-            return await answer(gateway, request, await gateway.box_of(request))
+            box = await gateway.box_of(request)
+            if not limit.allows(box.label):
+                raise HTTPException(429)
+            return await answer(gateway, request, box)
 
         return endpoint
 
     application = Starlette(
         routes=[
-            Route("/box/hello", for_box(hello), methods=["POST"]),
-            Route("/box/take", for_box(take), methods=["POST"]),
-            Route("/box/results", for_box(results), methods=["POST"]),
-            Route("/box/beat", for_box(beat), methods=["POST"]),
-            Route("/renditions/{asset}.tar", for_box(files.rendition), methods=["GET"]),
-            Route("/models/{name}/{file:path}", for_box(files.model), methods=["GET"]),
+            Route("/box/hello", for_box(hello, BEATS), methods=["POST"]),
+            Route("/box/take", for_box(take, TAKES), methods=["POST"]),
+            Route("/box/results", for_box(results, POSTS), methods=["POST"]),
+            Route("/box/beat", for_box(beat, BEATS), methods=["POST"]),
+            Route("/renditions/{asset}.tar", for_box(files.rendition, FETCHES), methods=["GET"]),
+            Route("/models/{name}/{file:path}", for_box(files.model, BEATS), methods=["GET"]),
         ],
         exception_handlers={HTTPException: _refusal, MediaflowError: _trouble, sqlite3.Error: _trouble},
     )
@@ -74,7 +84,7 @@ async def _refusal(_: Request, error: Exception) -> Response:
 
 
 async def _trouble(request: Request, error: Exception) -> Response:
-    log.warning("%s: %s", request.url.path, error)
+    log.warning("%s: %s", answers.shown(request.url.path), answers.shown(str(error)))
     return Response(status_code=503, headers={"connection": "close"})
 
 
@@ -85,13 +95,13 @@ async def hello(gateway: Gateway, request: Request, box: Box) -> Response:
         raise HTTPException(429)
     gateway.greeted[box.label] = time.monotonic()
     await run_in_threadpool(gateway.boxes.hello, box, said)
-    settings, models = load_settings(), configs() / "models.yaml"
+    tasks = tasks_of_boxes()
     return JSONResponse(
         {
             "label": box.label,
-            "tasks": tasks_of_boxes(),
-            "settings": settings.model_dump(mode="json"),
-            "models": models.read_text("utf-8") if models.exists() else "models: {}\n",
+            "tasks": tasks,
+            "settings": settings_for(load_settings(), tasks),
+            "models": models_for(tasks),
             "lease": max(0.0, box.lease - time.time()),
         }
     )
@@ -100,17 +110,35 @@ async def hello(gateway: Gateway, request: Request, box: Box) -> Response:
 async def take(gateway: Gateway, request: Request, box: Box) -> Response:
     """Items of a task, as soon as there are some."""
     wish = read_form(Take, await read_body(request, answers.MOST_OF_REQUEST))
-    until = asyncio.get_running_loop().time() + TAKE_SECONDS
+    if wish.task not in tasks_of_boxes():
+        raise HTTPException(404)
     given: list[Piece] = []
+    try:
+        await _wait_for_items(gateway, request, box, wish, given)
+        # Meanwhile it may have been told to drain, or its credential may be over.
+        return _items(gateway, await gateway.box_of(request), given)
+    except BaseException:
+        # It does not learn that it has them.
+        if desk := gateway.boxes.desk(box):
+            desk.take_back(given)
+        raise
+
+
+async def _wait_for_items(
+    gateway: Gateway, request: Request, box: Box, wish: Take, given: list[Piece]
+) -> None:
+    """Put items into the box's hands, and into `given`, as soon as there are some."""
+    until = asyncio.get_running_loop().time() + TAKE_SECONDS
     while not given and gateway.order(box) == "work" and not gateway.ending:
         desk = gateway.boxes.desk(box)
         if desk is not None and not gateway.congested and (pieces := desk.waiting(wish.task, wish.most)):
-            given = await run_in_threadpool(_give, desk, pieces)
+            await run_in_threadpool(_give, desk, pieces, given)
         if given or asyncio.get_running_loop().time() > until or await request.is_disconnected():
             break
         await asyncio.sleep(LOOK_SECONDS)
-    # Meanwhile it may have been told to drain, or its credential may be over.
-    box = await gateway.box_of(request)
+
+
+def _items(gateway: Gateway, box: Box, given: list[Piece]) -> Response:
     items = [
         {
             "id": piece.id,
@@ -130,9 +158,8 @@ def _link(gateway: Gateway, piece: Piece, box: Box) -> str | None:
     return gateway.links.to_rendition(piece.item["asset"], piece.task, box.label)
 
 
-def _give(desk: Desk, pieces: list[Piece]) -> list[Piece]:
-    """Put items into the box's hands, but those that may not leave."""
-    given = []
+def _give(desk: Desk, pieces: list[Piece], given: list[Piece]) -> None:
+    """Put items into the box's hands, and into `given`, but those that may not leave."""
     with closing(open_catalog()) as db:
         for piece in pieces:
             asset = piece.item["asset"]
@@ -148,7 +175,6 @@ def _give(desk: Desk, pieces: list[Piece]) -> list[Piece]:
             parts = len(rendition.pictures if rendition else piece.item["texts"])
             if desk.give(piece, answers.allowance(piece.item, rendition), parts):
                 given.append(piece)
-    return given
 
 
 async def results(gateway: Gateway, request: Request, box: Box) -> Response:
@@ -158,15 +184,16 @@ async def results(gateway: Gateway, request: Request, box: Box) -> Response:
     async with gateway.posting.setdefault(box.label, asyncio.Lock()):
         # A finding that is too large alone can be told from the others if all of them can be read.
         most = answers.MOST_OF_REQUEST + 2 * (desk.allowance() if desk is not None else 0)
-        body = await read_body(request, min(most, answers.MOST_BYTES))
+        async with gateway.large if is_large(request) else nullcontext():
+            body = await read_body(request, min(most, answers.MOST_BYTES))
         async with gateway.reading:
-            accepted = await run_in_threadpool(_accept, desk, body, box.label)
+            accepted = await run_in_threadpool(_accept, gateway, desk, body, box.label)
     if accepted is None:
         raise HTTPException(400)
     return gateway.answered(await gateway.box_of(request), accepted=accepted)
 
 
-def _accept(desk: Desk | None, body: bytes, box: str) -> int | None:
+def _accept(gateway: Gateway, desk: Desk | None, body: bytearray, box: str) -> int | None:
     """Hand results to those who wait for them; how many. None where the body is not in its form."""
     try:
         found = Results.model_validate(answers.read_json(body)).results
@@ -177,7 +204,7 @@ def _accept(desk: Desk | None, body: bytes, box: str) -> int | None:
         piece = desk.in_hand(answer.id) if desk is not None else None
         if desk is None or piece is None:
             continue
-        result = answers.result_of(piece, answer, box)
+        result = answers.result_of(piece, answer, box, alone=gateway.boxes.is_alone(box, piece.task))
         accepted += desk.answer(answer.id, result)
     return accepted
 

@@ -14,6 +14,7 @@ from rq.job import Job
 
 from mediaflow.errors import MediaflowError
 from mediaflow.queues.connection import connect
+from mediaflow.queues.lineage import may_go_to
 from workers.bench import WarmBench
 from workers.gateway.desk import Desk
 from workers.gateway.leaving_queue import LeavingQueue
@@ -66,8 +67,15 @@ class StandInWorker(WarmWorker):
         """Signals come to the process, which tells its threads."""
 
     def _queue_class(self) -> type[LeavingQueue]:
+        box = self._desk.label
+
         class QueueOfBox(LeavingQueue):
             stopping = staticmethod(self.is_told)
+            look = self._desk.look(self._task)
+
+            @classmethod
+            def passes(cls, id: str) -> bool:
+                return may_go_to(id, box)
 
         return QueueOfBox
 
