@@ -366,6 +366,26 @@ def test_what_nobody_wanted_is_told_once_and_destroyed_once_while_the_list_is_aw
     assert told == 1
 
 
+def test_what_nobody_wanted_is_looked_for_at_every_tick_until_it_is_gone() -> None:
+    scene = Scene()
+    scene.items = 0
+    contract = scene.market.rent(scene.labels.make("lost"))
+    found = scene.market.rented[contract]
+    scene.tick()
+    scene.market.rented[contract] = found  # the market said that it would be gone
+    scene.tick()
+    assert not scene.market.rented
+
+
+def test_troubles_that_take_turns_are_one_event_each() -> None:
+    with closing(ledger.open_ledger(":memory:")) as db:
+        journal = Journal(db)
+        for second in range(100):
+            journal.in_trouble(second, "this")
+            journal.in_trouble(second, "that")
+        assert [row[0] for row in db.execute("SELECT what FROM events")] == ["this", "that"]
+
+
 def test_what_could_not_be_written_down_is_told_again() -> None:
     with closing(ledger.open_ledger(":memory:")) as db:
         journal = Journal(db)

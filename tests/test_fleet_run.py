@@ -185,7 +185,7 @@ def test_down_ends_all_boxes_with_and_without_a_controller(
             until(lambda: loads(2), "two boxes are ordered")
             if not controlled:
                 running.stop(signal.SIGKILL)
-            assert command("down") == {"hold": "down", "left": []}
+            assert command("down") == {"hold": "down", "left": [], "listed": [], "unseen": ""}
             assert labels(market) == []
             assert command("status")["hold"] == "down"
         with controller(tmp_path):

@@ -107,6 +107,7 @@ class Controller:
             self._forget()
         self._last = now
         boxes = ledger.boxes(self._db)
+        # Also once more after the catalog could not be read: that trouble is over.
         known, self._known = backlog.current and self._known, backlog.current
         if (
             known
@@ -124,7 +125,7 @@ class Controller:
         self._look(now, boxes, backlog)
         if boxes or backlog.waiting:
             self._hearing.look(now, boxes, listed=self._listing.at == now)
-            if not self._hearing.served:
+            if not self._hearing.served and not self.hold:
                 self._journal.in_trouble(now, NO_GATEWAY)
         self._judge(now, ledger.boxes(self._db))
         boxes = ledger.boxes(self._db)
@@ -150,6 +151,8 @@ class Controller:
             if self._listing.is_odd(instances, boxes):
                 raise MarketError("The market lists no box at all, and some were there.")
             self._removal.strays = self._listing.enter(self._db, instances, boxes, now)
+            if self._removal.strays:  # whether they have gone is to be seen
+                self._watched_until = now + WATCHED_SECONDS
             # While all boxes are to end, every second counts that a question takes.
             is_due = now - self._account_at > ACCOUNT_SECONDS and self.hold != "down"
             if is_due and (boxes or self._watched_until > now):

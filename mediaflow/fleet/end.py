@@ -11,7 +11,7 @@ from mediaflow.errors import MediaflowError
 from mediaflow.fleet import ledger
 from mediaflow.fleet.labels import Labels
 from mediaflow.fleet.ledger import Box
-from mediaflow.fleet.market import Market, MarketError
+from mediaflow.fleet.market import Market, MarketError, Refused
 
 AGAIN = "Look at its console (console.vast.ai), and run `mediaflow fleet down` again."
 
@@ -20,12 +20,19 @@ AGAIN = "Look at its console (console.vast.ai), and run `mediaflow fleet down` a
 class End:
     """What is left: open boxes of the ledger, contracts that the market lists under our name.
 
-    `unseen` says why the market could not be asked; it is empty where it was.
+    `unseen` says why the market could not be asked; it is empty where it was. One that `refused` will not
+    answer the next time either.
     """
 
     boxes: list[Box]
     listed: list[int]
     unseen: str = ""
+    refused: bool = False
+
+    @property
+    def is_final(self) -> bool:
+        """Whether looking again would show nothing else."""
+        return self.refused or not (self.listed or self.unseen)
 
     @property
     def is_clear(self) -> bool:
@@ -57,7 +64,7 @@ def look(market: Market, labels: Labels, db: sqlite3.Connection) -> End:
     try:
         found = [each.contract for each in market.instances() if labels.is_own(each.label, db)]
     except MarketError as error:
-        return End(boxes, [], str(error))
+        return End(boxes, [], str(error), isinstance(error, Refused))
     return End(boxes, found)
 
 

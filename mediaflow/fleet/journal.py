@@ -19,16 +19,17 @@ class Journal:
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
         self.trouble = ""
-        self._event = ("", 0.0)
+        self._events: dict[str, float] = {}
         self._told: dict[str, object] = {}
         self._beat = float("-inf")
 
     def in_trouble(self, now: float, what: str) -> None:
         """Something does not go its way; it is an event when it is new."""
         self.trouble = what
-        if what != self._event[0] or now - self._event[1] > REPEAT_SECONDS:
+        self._events = {said: at for said, at in self._events.items() if now - at <= REPEAT_SECONDS}
+        if what not in self._events:
             ledger.event(self._db, now, what)
-            self._event = (what, now)
+            self._events[what] = now
 
     def tell(self, now: float, facts: Mapping[str, Any]) -> None:
         """Bring facts, the trouble and the beat up to date. One that could not be written is told again."""

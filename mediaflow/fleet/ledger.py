@@ -214,7 +214,7 @@ def measured(
     box: str = "",
     weight: float = 0.0,
 ) -> None:
-    """Add a measurement: `items` of a task, of this `weight` in all, took the `gpu` of a `box` so many seconds."""
+    """Add a measurement: `items` of a task, of this `weight` in all, took a `box` with this `gpu` so long."""
     fade = 0.5 ** (seconds / FADE_SECONDS)
     db.execute(
         "INSERT INTO measurements (gpu, task, box, items, seconds, weight, changed)"

@@ -93,7 +93,7 @@ class Running:
             # One that was ordered without an answer is waited for by the next controller.
             if is_late or not any(box.contract is not None for box in self.open()):
                 end = look(self.market, self._labels, self.db)
-                if is_late or not (end.listed or end.unseen):
+                if is_late or end.is_final:
                     return end
             time.sleep(ENDING_SECONDS)
 
@@ -232,7 +232,7 @@ def _down_by(fleet: FleetSettings, pid: int | None) -> End:
             return End(left, [], str(error))
         while True:
             end = look(market, labels, db)
-            if end.is_clear or time.monotonic() > deadline:
+            if end.is_clear or end.refused or time.monotonic() > deadline:
                 return end
             time.sleep(ENDING_SECONDS)
 
