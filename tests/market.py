@@ -123,7 +123,8 @@ class Scene:
         for box in self.boxes():
             if box.contract is not None and box.state != "ending":
                 state = "working" if box.state in ("intended", "loading") else box.state
-                said = {"hello": box.hello or self.now, "seen": self.now, "state": state, **columns}
+                hello = box.hello or self.now
+                said = {"hello": hello, "ready": hello, "seen": self.now, "state": state, **columns}
                 ledger.update(self.db, box.label, **said)
 
     def boxes(self, *, ended: bool = False) -> list[ledger.Box]:

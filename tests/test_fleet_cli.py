@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mediaflow.errors import ConfigError
-from mediaflow.fleet import ledger
+from mediaflow.fleet import fruitless, ledger
 from mediaflow.fleet.key import api_key, key_path
 from mediaflow.fleet.run import hold
 from mediaflow.fleet.settings import GatewaySettings, load_fleet
@@ -245,10 +245,10 @@ def test_a_plan_is_the_decision_of_the_controller(tmp_path: Path, monkeypatch: p
         rent_at(market, monkeypatch)
         demand()
         now = time.time()
-        for number in range(3):
-            enter_box(f"mediaflow-test-{number}", contract=number + 1, state="ended", ended=now)
-        assert "did not come up" in command("plan")["refused"]
         with closing(ledger.open_ledger()) as db:
+            for number in range(fruitless.FAILURES):
+                fruitless.note(db, f"mediaflow-test-{number}", now, idle=False)
+            assert "failed before they did anything" in command("plan")["refused"]
             hold(db, "down")
         plan = command("plan")
         assert plan["rent"] is None
@@ -291,6 +291,7 @@ def test_doctor_finds_all_well_and_what_is_not(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("good", [True, False])
 def test_the_key_is_shown_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, good: bool) -> None:
     secret = f"{SECRET}{os.getpid()}"  # another test may have a market with such a key at the same time

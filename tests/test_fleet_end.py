@@ -16,6 +16,7 @@ from mediaflow.fleet import ledger, vast
 from mediaflow.fleet import run as running
 from mediaflow.fleet.account import Account
 from mediaflow.fleet.key import key_path
+from mediaflow.fleet.labels import labels_here
 from mediaflow.fleet.market import MarketError
 from mediaflow.fleet.settings import load_fleet
 from mediaflow.ops import up
@@ -58,10 +59,11 @@ def market(monkeypatch: pytest.MonkeyPatch) -> Iterator[Vast]:
 
 
 def rent_stray(market: Vast) -> int:
-    """A box that carries our name and is in no ledger; its contract."""
+    """A box that this home ordered and that is in no ledger; its contract."""
+    label = labels_here(load_fleet(), new=True).make("stray")
     sdk = market.sdk()
     offer = sdk.search_offers(limit=1)[0]["id"]
-    return int(sdk.create_instance(offer, image="x", disk=20, label=f"{PREFIX}stray")["new_contract"])
+    return int(sdk.create_instance(offer, image="x", disk=20, label=label)["new_contract"])
 
 
 def leave_box(folder: Path) -> ledger.Box:

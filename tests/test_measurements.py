@@ -26,19 +26,19 @@ def work(fleet: sqlite3.Connection, box: str, rate: float, seconds: int, now: fl
 def test_one_box_does_not_say_how_fast_the_others_are(fleet: sqlite3.Connection) -> None:
     for label, rate in (("a", 48), ("b", 50), ("liar", 500), ("c", 52)):
         work(fleet, label, rate, 3600)
-    assert ledger.rates(fleet)["RTX 3060", "nsfw"] in (pytest.approx(50), pytest.approx(52))
+    assert 48 <= ledger.rates(fleet)["RTX 3060", "nsfw"] <= 50 * 5 / 4 + 1e-6  # as one of four, at twice 50
 
 
-def test_of_two_that_differ_the_slower_is_believed(fleet: sqlite3.Connection) -> None:
+def test_of_two_that_differ_the_faster_counts_for_twice_the_slower_at_most(fleet: sqlite3.Connection) -> None:
     work(fleet, "a", 50, 3600)
     work(fleet, "liar", 500, 3600)
-    assert ledger.rates(fleet)["RTX 3060", "nsfw"] == pytest.approx(50)
+    assert ledger.rates(fleet)["RTX 3060", "nsfw"] == pytest.approx((50 + 100) / 2)
 
 
 def test_a_box_that_has_just_begun_counts_for_little(fleet: sqlite3.Connection) -> None:
     work(fleet, "a", 50, 3600)
     work(fleet, "new", 1, 5)
-    assert ledger.rates(fleet)["RTX 3060", "nsfw"] == pytest.approx(50)
+    assert ledger.rates(fleet)["RTX 3060", "nsfw"] == pytest.approx(50, rel=0.01)
 
 
 def test_boxes_of_long_ago_do_not_count(fleet: sqlite3.Connection) -> None:

@@ -18,6 +18,7 @@ def set_back(db: sqlite3.Connection, seconds: float, now: float) -> None:
             " lease = lease - :by, expires = expires - :by,"
             " hello = CASE WHEN hello > :now THEN hello - :by ELSE hello END,"
             " seen = CASE WHEN seen > :now THEN seen - :by ELSE seen END,"
+            " ready = CASE WHEN ready > :now THEN ready - :by ELSE ready END,"
             " worked = CASE WHEN worked > :now THEN worked - :by ELSE worked END"
             " WHERE state != 'ended' OR ended > :now",
             {"by": seconds, "now": now},

@@ -246,7 +246,8 @@ def measured_of_box(
 def rates(db: sqlite3.Connection) -> dict[tuple[str, str], float]:
     """Items a second by GPU ('here': this machine) and task, as far as they were measured.
 
-    Of the boxes of a GPU it is the median by the time that each worked: no single one says how fast all are.
+    Of the boxes of a GPU it is the mean by the time that each worked, where none counts for more than
+    twice, or less than half of their median: no single one says how fast all are.
     """
     rows = db.execute(
         "SELECT gpu, task, items / seconds, seconds FROM measurements WHERE seconds > 0 AND items > 0"
@@ -255,12 +256,19 @@ def rates(db: sqlite3.Connection) -> dict[tuple[str, str], float]:
     measured: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for gpu, task, rate, seconds in rows:
         measured.setdefault((gpu, task), []).append((rate, seconds))
-    return {key: _median(of_boxes[:LAST_BOXES]) for key, of_boxes in measured.items()}
+    return {key: _mean(of_boxes[:LAST_BOXES]) for key, of_boxes in measured.items()}
 
 
 def forget_measured(db: sqlite3.Connection, box: str) -> None:
     """Take out what was measured of a box."""
     db.execute("DELETE FROM measurements WHERE box = ?", (box,))
+
+
+def _mean(weighted: list[tuple[float, float]]) -> float:
+    """The mean of values (value, weight), each taken to be near their median."""
+    median = _median(weighted)
+    near = [(min(2 * median, max(median / 2, value)), weight) for value, weight in weighted]
+    return sum(value * weight for value, weight in near) / sum(weight for _, weight in near)
 
 
 def _median(weighted: list[tuple[float, float]]) -> float:
