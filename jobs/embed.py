@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from mediaflow.models.device import at_once
 from mediaflow.models.encoders import (
     image_encoder,
     image_space,
+    known_dimension,
     text_encoder,
     text_space,
     visual_space,
@@ -38,13 +39,15 @@ class Embed(Task):
     schema = EmbedData
 
     @classmethod
-    def may_write(cls, model: str, source: str | None) -> Collection[str]:
+    def may_write(cls, model: str, source: str | None) -> Mapping[str, int | None]:
         """Text goes into the space its model names; a picture into its model's, and that of likeness."""
         if source is not None:
             space, _, named = model.rpartition("/")
-            return {space} if named == source and space == text_space(load_settings()) else ()
-        settings = load_settings()
-        return {model, visual_space(settings)} if model == image_space(settings) else ()
+            spaces = [space] if named == source and space == text_space(load_settings()) else []
+        else:
+            settings = load_settings()
+            spaces = [model, visual_space(settings)] if model == image_space(settings) else []
+        return {space: known_dimension(space) for space in spaces}
 
     def load(self) -> None:
         """Load both encoders."""

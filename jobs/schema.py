@@ -17,7 +17,6 @@ from pydantic import Field, ValidationError
 
 from mediaflow.catalog.database import storable
 from mediaflow.errors import FindingError
-from mediaflow.models.encoders import known_dimension
 from mediaflow.queues.arguments import Form, Hash, what_is_wrong
 
 if TYPE_CHECKING:
@@ -97,8 +96,9 @@ def check_finding(task: type[Task], model: str, result: dict[str, Any]) -> list[
         raise FindingError(f"What {task.name} found breaks the rules: {what_is_wrong(error)}.") from None
     if sum(len(vector.value) for vector in form.vectors) > LONGEST_VECTORS:
         raise FindingError(f"What {task.name} found has vectors of more than {LONGEST_VECTORS:,} characters.")
-    _check_places(task, form, task.may_write(model, form.source))
-    return [_values(vector) for vector in form.vectors]
+    spaces = task.may_write(model, form.source)
+    _check_places(task, form, spaces)
+    return [_values(vector, spaces[vector.space]) for vector in form.vectors]
 
 
 # Refusals have keys of their own; a result that is a finding may carry them empty.
@@ -144,14 +144,13 @@ def _check_places(task: type[Task], form: FindingForm, spaces: Collection[str]) 
         raise FindingError(f"What {task.name} found has two vectors of one number in a space.")
 
 
-def _values(vector: VectorForm) -> np.ndarray:
+def _values(vector: VectorForm, dimension: int | None) -> np.ndarray:
     """A vector's values (dimension,) float32. Raises FindingError where they are no unit vector."""
     try:
         raw = base64.b64decode(vector.value, validate=True)
         values = np.frombuffer(raw, dtype="<f2").astype(np.float32)
     except (binascii.Error, ValueError):
         raise FindingError(f"A vector for space {vector.space} is no base64 of float16 values.") from None
-    dimension = known_dimension(vector.space)
     if dimension is not None and len(values) != dimension:
         raise FindingError(f"A vector for space {vector.space} has {len(values)} values, not {dimension}.")
     if not np.isfinite(values).all():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -64,9 +64,10 @@ class Task(ABC):
         """Load the models; called once, in the process that will analyse."""
 
     @classmethod
-    def may_write(cls, model: str, source: str | None) -> Collection[str]:  # noqa: ARG003
-        """The spaces that vectors found with `model` may be in; `source` where they are of text."""
-        return cls.spaces if source is None else ()
+    def may_write(cls, model: str, source: str | None) -> Mapping[str, int | None]:  # noqa: ARG003
+        """The spaces that vectors found with `model` may be in (`source` where they are of text), and how
+        many values one has: of a space for which that is None, the first vector says it."""
+        return dict.fromkeys(cls.spaces) if source is None else {}
 
     @classmethod
     def agrees(cls, theirs: Finding, ours: Finding) -> Difference | None:

@@ -152,6 +152,15 @@ def test_a_vector_of_any_space_is_bounded() -> None:
             check_finding(find_task("look"), "look", found)
 
 
+def test_a_task_that_knows_the_size_of_its_vectors_leaves_it_to_no_first_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    embed = find_task("embed")
+    monkeypatch.setattr(embed, "may_write", lambda _model, _source: {"conse-lite2-1": 16})
+    with pytest.raises(FindingError, match="768 values, not 16"):
+        check_finding(embed, task_model("embed"), finding("embed"))
+
+
 def test_two_vectors_of_one_number_are_refused() -> None:
     with pytest.raises(FindingError, match="two vectors of one number"):
         check_finding(find_task("embed"), task_model("embed"), finding("embed", vectors=[VECTOR] * 2))

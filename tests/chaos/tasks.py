@@ -6,7 +6,7 @@ import ctypes
 import os
 import re
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -135,9 +135,11 @@ class Embed(Chaos):
     _deed: str = ""
 
     @classmethod
-    def may_write(cls, model: str, source: str | None) -> Collection[str]:  # noqa: ARG003
-        """The spaces that its vectors may be in."""
-        return {image_space(load_settings())} if source is None else {TEXT_SPACE}
+    def may_write(cls, model: str, source: str | None) -> Mapping[str, int | None]:  # noqa: ARG003
+        """The spaces that its vectors may be in, with their sizes: a crooked one may be the first."""
+        if source is None:
+            return {image_space(load_settings()): picture.IMAGE_DIMENSION}
+        return {TEXT_SPACE: picture.TEXT_DIMENSION}
 
     @property
     def text_space(self) -> str:

@@ -26,7 +26,7 @@ REASONS = {
     "segfault": "SIGSEGV", "hang": "longer than", "hoard": "memory", "exit": "exit status 7",
     "refuse": "no task can stand", "break": "RuntimeError", "mistyped": ".",
     "huge": "large|long|size|bytes",
-    "crooked": "shape|dimension|unit length", "nan": "not numbers|not finite|NaN",
+    "crooked": "values, not|unit length", "nan": "not numbers|not finite|NaN",
 }  # fmt: skip
 HARNESS = "killed the process|took longer than"
 
