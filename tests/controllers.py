@@ -79,6 +79,11 @@ def demand(items: int = 2000) -> None:
         db.execute("COMMIT")
 
 
+def loads(count: int = 1) -> bool:
+    """Whether so many boxes were ordered and are there."""
+    return sum(box.contract is not None and box.state == "loading" for box in boxes()) >= count
+
+
 class Controlling:
     """`mediaflow fleet run` as a process."""
 

@@ -30,12 +30,12 @@ from tests.controllers import (
     controller,
     demand,
     labels,
+    loads,
     rent_at,
     state,
 )
 from tests.disks import Disk, small_disk
 from tests.installation import ROOT, Installation, mediaflow, until
-from tests.test_fleet_run import loads
 from tests.vast import Vast, vast_market
 
 pytest.importorskip("vastai")

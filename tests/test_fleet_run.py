@@ -25,6 +25,7 @@ from tests.controllers import (
     controller,
     demand,
     labels,
+    loads,
     rent_at,
     state,
     write_key,
@@ -34,11 +35,6 @@ from tests.vast import vast_market
 
 pytest.importorskip("vastai")
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("colours")]
-
-
-def loads(count: int = 1) -> bool:
-    """Whether so many boxes were ordered and are there."""
-    return sum(box.contract is not None and box.state == "loading" for box in boxes()) >= count
 
 
 def test_a_controller_rents_what_the_backlog_needs_and_leaves_nothing_when_it_is_stopped(

@@ -92,7 +92,7 @@ def read_backlog(catalog: sqlite3.Connection, settings: FleetSettings) -> Backlo
             if all(settings.may_leave(library, task) for library in json.loads(libraries)):
                 waiting.setdefault((task, since + hours), [0, 0, since])[0] += count
     files: dict[float, int] = {}
-    catalog.create_function("kind_of_name", 1, kind_of_name)
+    catalog.create_function("kind_of_name", 1, kind_of_name, deterministic=True)
     unopened = catalog.execute(
         "SELECT l.library, kind_of_name(l.name), COALESCE(r.tasks, ''), COALESCE(r.started, MIN(l.changed)),"
         " COUNT(*) FROM locations l LEFT JOIN runs r ON r.id = l.run"

@@ -18,7 +18,8 @@ class Piece:
     """One item on the desk. Once the box has it, `allowance` is how many bytes its answer may have.
 
     `parts` is how many pictures, or texts, it is made of: no more vectors of one space are believed. `put` is
-    when it was laid on the desk, `given` when the box had it first.
+    when it was laid on the desk, `given` when the box had it first, `weight` how much work it is
+    (jobs/weight.py).
     """
 
     id: str

@@ -91,17 +91,14 @@ class Boxes:
 
     def beat(self, box: Box, said: Beat) -> None:
         """A box lives: since when it has its models, what it cannot do, and what it says of itself."""
-        columns: dict[str, Any] = {}
         if said.ready and box.ready is None:
-            columns["ready"] = time.time()
-        if said.unable and not box.trouble:
-            # It is counted on for every task: one that does only some of them would be waited for in vain.
-            columns["trouble"] = shown(
-                "; ".join(f"cannot do {task}: {why}" for task, why in said.unable.items())
-            )
-        if columns:
             with self._lock:
-                ledger.update(self._db, box.label, **columns)
+                ledger.update(self._db, box.label, ready=time.time())
+        if said.unable:
+            # It is counted on for every task: one that does only some of them would be waited for in vain.
+            trouble = "; ".join(f"cannot do {task}: {why}" for task, why in said.unable.items())
+            with self._lock:
+                self._write_trouble(box.label, shown(trouble))
         if said.log:
             self.add_to_log(box.label, said.log)
 
