@@ -5,13 +5,16 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from jobs.task import Finding, Task, find_task
-from mediaflow.errors import MediaError
+from mediaflow.errors import MediaError, NotMediaError
 from mediaflow.media.cache import rendition_folder, size_of
+from mediaflow.media.content import HEAD, described, hash_of, image_name, recording_name
+from mediaflow.media.kinds import claims_medium
 from mediaflow.media.rendition import Rendition
 from mediaflow.models.device import at_once
 from mediaflow.settings import load_settings
@@ -42,25 +45,43 @@ class Prepare:
         return [self._prepare(item) for item in items]
 
     def _prepare(self, item: Item) -> Result:
-        from mediaflow.media.content import hash_of
-        from mediaflow.media.originals import open_original, state
+        from mediaflow.media.originals import open_original
+
+        with open_original(os.fsencode(item["path"]), os.fsencode(item["root"])) as file:
+            if claims_medium(Path(item["path"]).name):
+                return self._prepared(file, item["asset"])
+            # Most files without a medium's name are none: that is seen before gigabytes of them are hashed.
+            head = file.read(HEAD)
+            file.seek(0)
+            if not head:
+                raise NotMediaError("not a media file (empty)")
+            if said := described(head):
+                raise NotMediaError(f"not a media file ({said})")
+            try:
+                return self._prepared(file, item["asset"])
+            except MediaError as error:
+                if not error.permanent or image_name(head) or recording_name(head):
+                    raise
+                raise NotMediaError("not a media file (unknown format)") from error
+
+    def _prepared(self, file: BinaryIO, known: str | None) -> Result:
+        """Make the rendition of an open original unless it is there; `known` is the hash, if unchanged."""
+        from mediaflow.media.originals import state
         from mediaflow.media.prepare import render
 
-        known = item["asset"]
         rendition = Rendition.load(rendition_folder(known)) if known else None
-        with open_original(os.fsencode(item["path"]), os.fsencode(item["root"])) as file:
-            asset = known if rendition else hash_of(file)
-            folder = rendition_folder(asset)
-            rendition = rendition or Rendition.load(folder) or render(file, folder, self.settings, asset)
-            return {
-                "asset": asset,
-                "kind": rendition.kind,
-                "media": rendition.media,
-                "bytes": state(file)[0],
-                "pictures": len(rendition.pictures),
-                "audio": rendition.audio is not None,
-                "rendition_bytes": size_of(rendition),
-            }
+        asset = known if known and rendition else hash_of(file)
+        folder = rendition_folder(asset)
+        rendition = rendition or Rendition.load(folder) or render(file, folder, self.settings, asset)
+        return {
+            "asset": asset,
+            "kind": rendition.kind,
+            "media": rendition.media,
+            "bytes": state(file)[0],
+            "pictures": len(rendition.pictures),
+            "audio": rendition.audio is not None,
+            "rendition_bytes": size_of(rendition),
+        }
 
 
 class Analyse:

@@ -73,7 +73,9 @@ def _prepare(
             with transaction(db):
                 if not locations.is_for(db, ids[index], bench.job):
                     continue  # what was read is not what is there now
-                if "reason" in result:
+                if result.get("skip"):
+                    locations.skip(db, ids[index], result["reason"])
+                elif "reason" in result:
                     locations.failed(db, ids[index], *_why(result))
                 else:
                     _enter(db, ids[index], result, tasks, wanted)

@@ -50,5 +50,12 @@ class MediaError(MediaflowError):
         self.blameless = blameless
 
 
+class NotMediaError(MediaError):
+    """A file that neither its name nor its first bytes call a medium, and that no decoder reads.
+
+    It is skipped, not failed.
+    """
+
+
 class FindingError(MediaflowError):
     """What a worker sent back breaks the rules for findings; it is refused and not stored."""

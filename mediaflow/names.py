@@ -1,8 +1,23 @@
-"""File names as they may be shown: names are bytes and can hold anything, terminals obey some of it."""
+"""Paths: as a person types them, and as they may be shown. Names are bytes; terminals obey some of them."""
 
 from __future__ import annotations
 
 import os
+
+from mediaflow.errors import UsageError
+
+
+def absolute_path(path: str) -> str:
+    """The absolute form of a path that a person typed; links are not resolved.
+
+    `~` stands for the home folder unless a file here has that name. Raises UsageError for an empty path,
+    which is how an unset shell variable arrives and would otherwise name the current folder.
+    """
+    if not path:
+        raise UsageError("An empty path was given. Is a shell variable unset? Name a file or folder.")
+    if path.startswith("~") and not os.path.lexists(path):
+        path = os.path.expanduser(path)
+    return os.path.abspath(path)
 
 
 def readable(path: str | bytes) -> str:

@@ -14,13 +14,12 @@ _usual: int | None = None
 def keep_private() -> None:
     """Have all files that this process and its children make readable by their owner only, and the home too.
 
-    To be called once, at the start of a process, before it makes anything.
+    Call it once, at the start of a process, before it makes anything. It makes no home: help, a dry run and
+    a misspelt MEDIAFLOW_HOME leave nothing behind.
     """
     global _usual
     _usual = os.umask(0o077)
     folder = home()
-    with suppress(OSError):  # who cannot make it is told so by the first who needs it
-        folder.mkdir(parents=True, exist_ok=True)
     with suppress(OSError):  # another's folder, which this user may use: its rights are theirs to set
         if folder.stat().st_mode & 0o077:
             folder.chmod(0o700)

@@ -16,7 +16,7 @@ from mediaflow.catalog import assets, locations, runs, work
 from mediaflow.catalog.database import transaction
 from mediaflow.errors import UnreachableError, UsageError
 from mediaflow.ops.plan import Plan, plan
-from mediaflow.ops.submit import dry_run, refuse_emptied, submit
+from mediaflow.ops.submit import dry_run, leave_out_emptied, submit
 from mediaflow.queues import connection
 from mediaflow.queues.jobs import queue
 from tests.installation import paint, paint_many
@@ -65,7 +65,7 @@ def run(
     exclude: tuple[str, ...] = (),
 ) -> runs.Count:
     made = plan([str(path) for path in paths], "default", tasks, exclude)
-    refuse_emptied(db, made)
+    leave_out_emptied(db, made)
     number = runs.begin(db, "default", made.scope.roots, made.tasks)
     return submit(db, lambda: client, made, number)
 

@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from mediaflow.errors import MediaError, MediaflowError, StorageError
+from mediaflow.errors import MediaError, MediaflowError, NotMediaError, StorageError
 from mediaflow.lifeline import end_with_parent
 from mediaflow.settings import home
 from workers.channel import Channel, ChannelClosed
@@ -87,6 +87,8 @@ def storage_trouble(error: Exception) -> str:
 
 def refusal(error: Exception) -> Result:
     """The result that says why an item could not be analysed."""
+    if isinstance(error, NotMediaError):
+        return {"reason": str(error), "permanent": True, "skip": True}
     if isinstance(error, MediaError):
         return {"reason": str(error), "permanent": error.permanent, "blameless": error.blameless}
     if isinstance(error, MemoryError):

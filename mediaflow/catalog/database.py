@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +13,7 @@ from mediaflow.catalog.border import Connection, translated
 from mediaflow.catalog.schema import MIGRATIONS
 from mediaflow.disk import full
 from mediaflow.errors import CatalogError, MediaflowError, StorageError
+from mediaflow.media.kinds import claims_medium
 from mediaflow.settings import home
 
 BUSY_SECONDS = 60
@@ -121,6 +123,7 @@ def _migrate(db: sqlite3.Connection, path: Path) -> None:
     if _version(db) < len(MIGRATIONS):
         with transaction(db):
             # Another process may have migrated while this one waited for the lock.
+            db.create_function("claims_medium", 1, lambda name: claims_medium(os.fsdecode(name)))
             for script in MIGRATIONS[_version(db) :]:
                 for statement in _statements(script):
                     db.execute(statement)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mediaflow.catalog import retries
 from mediaflow.catalog.database import storable
+from mediaflow.media.kinds import ending
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,8 @@ class Known:
     gone: bool
 
     def settled(self) -> bool:
-        """Whether nothing more is to be done about it by itself: prepared, or failed for good."""
-        return self.state == "done" or (self.state == "failed" and self.due is None)
+        """Whether nothing more is to be done about it: prepared, no medium, or failed for good."""
+        return self.state in ("done", "skipped") or (self.state == "failed" and self.due is None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +204,31 @@ def failed(
         " job = NULL, changed = ? WHERE id = ?",
         (storable(reason), permanent, attempts, due, time.time(), location),
     )
+
+
+def skip(db: sqlite3.Connection, location: int, reason: str) -> None:
+    """The location holds no medium, for `reason`: it is opened again only when it has changed."""
+    db.execute(
+        "UPDATE locations SET asset = NULL, state = 'skipped', reason = ?, permanent = 0, due = NULL,"
+        " attempts = 0, job = NULL, changed = ? WHERE id = ? AND state = 'queued'",
+        (storable(reason), time.time(), location),
+    )
+
+
+def skipped_in(db: sqlite3.Connection, run: int) -> Counter[str]:
+    """How many files of a run turned out to be no media, by the ending of their names."""
+    rows = db.execute("SELECT name FROM locations WHERE run = ? AND state = 'skipped'", (run,))
+    return Counter(ending(os.fsdecode(row[0])) or "no ending" for row in rows)
+
+
+def warned_in(db: sqlite3.Connection, run: int) -> int:
+    """How many files of a run have a warning: something of them was left out or damaged."""
+    row = db.execute(
+        "SELECT COUNT(*) FROM locations l JOIN assets a ON a.id = l.asset"
+        " WHERE l.run = ? AND l.gone IS NULL AND json_extract(a.media, '$.warning') IS NOT NULL",
+        (run,),
+    ).fetchone()
+    return int(row[0])
 
 
 def give_up(db: sqlite3.Connection, job: str, reason: str) -> None:

@@ -13,13 +13,17 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Count:
-    """What a submit counted: files seen, new (or changed), known, gone since, and skipped by reason."""
+    """What a submit counted: files seen, new (or changed), known, gone since, and skipped by reason.
+
+    `endings` are those of the names that were skipped as unsupported, as `.pdf`.
+    """
 
     files: int = 0
     new: int = 0
     known: int = 0
     gone: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
+    endings: Counter[str] = field(default_factory=Counter)
 
 
 def begin(db: sqlite3.Connection, library: str, roots: Sequence[bytes], tasks: Sequence[str]) -> int:

@@ -176,4 +176,47 @@ MIGRATIONS: tuple[str, ...] = (
         told INTEGER NOT NULL DEFAULT 0
     );
     """,
+    """
+    -- A location may be skipped: it is no medium. SQLite changes a CHECK only with the whole table.
+    DROP TRIGGER names_added;
+    DROP TRIGGER names_removed;
+    CREATE TABLE locations_new (
+        id INTEGER PRIMARY KEY,
+        library TEXT NOT NULL,
+        folder BLOB NOT NULL,
+        name BLOB NOT NULL,
+        words TEXT NOT NULL,
+        size INTEGER NOT NULL,
+        mtime_ns INTEGER NOT NULL,
+        asset INTEGER REFERENCES assets (id),
+        state TEXT NOT NULL CHECK (state IN ('queued', 'done', 'failed', 'skipped')),
+        reason TEXT,
+        permanent INTEGER NOT NULL DEFAULT 0,
+        attempts INTEGER NOT NULL DEFAULT 0,
+        job TEXT,
+        run INTEGER,
+        changed REAL NOT NULL,
+        gone REAL,
+        due REAL,
+        root INTEGER NOT NULL DEFAULT 0,
+        UNIQUE (library, folder, name)
+    );
+    INSERT INTO locations_new
+        SELECT id, library, folder, name, words, size, mtime_ns, asset, state, reason, permanent,
+            attempts, job, run, changed, gone, due, root FROM locations;
+    DROP TABLE locations;
+    ALTER TABLE locations_new RENAME TO locations;
+    CREATE INDEX locations_asset ON locations (asset);
+    CREATE INDEX locations_run ON locations (run);
+    CREATE INDEX locations_state ON locations (state) WHERE state != 'done';
+    CREATE TRIGGER names_added AFTER INSERT ON locations BEGIN
+        INSERT INTO names_words (rowid, words) VALUES (new.id, new.words);
+    END;
+    CREATE TRIGGER names_removed AFTER DELETE ON locations BEGIN
+        INSERT INTO names_words (names_words, rowid, words) VALUES ('delete', old.id, old.words);
+    END;
+    UPDATE locations SET state = 'skipped', due = NULL, permanent = 0
+     WHERE state = 'failed' AND permanent AND NOT claims_medium(name)
+       AND (reason LIKE 'not a media file%' OR reason = 'the file is empty');
+    """,
 )

@@ -214,7 +214,7 @@ def tally(db: sqlite3.Connection, scope: Scope) -> dict[str, int]:
         " SELECT CASE WHEN l.state = 'failed' OR l.asset IN (SELECT asset FROM work WHERE state = 'failed')"
         "             THEN 'failed' ELSE l.state END AS state,"
         "  l.state = 'queued' OR l.asset IN (SELECT asset FROM work WHERE state = 'wanted') AS open"
-        f" FROM locations l WHERE l.gone IS NULL AND {condition})",
+        f" FROM locations l WHERE l.gone IS NULL AND l.state != 'skipped' AND {condition})",
         parameters,
     ).fetchone()
     return {"files": row[0], "failed": row[1], "open": row[2], "done": row[0] - row[1] - row[2]}
@@ -248,7 +248,8 @@ def completeness(db: sqlite3.Connection) -> dict[str, object]:
     soon = time.time() + retries.WAITED_FOR_SECONDS
     is_open = "COALESCE(SUM(state != 'failed' OR COALESCE(due < ?, 0)), 0)"
     queued, unprepared = db.execute(
-        f"SELECT {is_open}, COUNT(*) FROM locations WHERE state != 'done' AND gone IS NULL", (soon,)
+        f"SELECT {is_open}, COUNT(*) FROM locations WHERE state NOT IN ('done', 'skipped') AND gone IS NULL",
+        (soon,),
     ).fetchone()
     wanted, unfinished = db.execute(
         f"SELECT {is_open}, COUNT(*) FROM work w WHERE state IN ('wanted', 'failed') AND {THERE}", (soon,)

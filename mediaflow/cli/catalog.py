@@ -13,7 +13,7 @@ import typer
 
 from mediaflow.cli.arguments import Json, Library, Paths, scope_of
 from mediaflow.cli.output import note, print_json, print_table
-from mediaflow.names import readable
+from mediaflow.names import absolute_path, readable
 
 if TYPE_CHECKING:
     pass
@@ -35,7 +35,7 @@ def show(path: Annotated[str, typer.Argument(help="A file that was submitted.")]
     from mediaflow.errors import UsageError
     from mediaflow.ops.show import describe
 
-    absolute = os.path.abspath(os.path.expanduser(path))
+    absolute = absolute_path(path)
     with closing(connect()) as db:
         location = locations.of_path(db, os.fsencode(absolute))
         if location is None:

@@ -86,6 +86,11 @@ def timecode(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, which takes an s but for one: 1 file, 2,000 files."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def note(message: str) -> None:
     """A line for the person, beside the answer: on standard error."""
     print(message, file=sys.stderr, flush=True)

@@ -33,7 +33,9 @@ _RECORDING_MAGIC = (
     (b"ID3", 0, b"", "MP3"), (b"", 4, b"ftyp", "MP4"), (b"", 4, b"moov", "MP4"),
     (b"\x1aE\xdf\xa3", 0, b"", "Matroska"),
     (b"0&\xb2u\x8ef\xcf\x11", 0, b"", "WMA or WMV"),
-    (b"FLV", 0, b"", "FLV"),
+    (b"FLV", 0, b"", "FLV"), (b"\0\0\1\xba", 0, b"", "MPEG"), (b"\0\0\1\xb3", 0, b"", "MPEG"),
+    (b"caff", 0, b"", "CAF"), (b"#!AMR", 0, b"", "AMR"), (b".RMF", 0, b"", "RealMedia"),
+    (b"wvpk", 0, b"", "WavPack"), (b"MAC ", 0, b"", "Monkey's Audio"), (b"\x06\x0e\x2b\x34", 0, b"", "MXF"),
 )  # fmt: skip
 _OTHER_MAGIC = (
     (b"%PDF", "a PDF document"), (b"PK\3\4", "a ZIP archive or office document"),
@@ -97,13 +99,21 @@ def image_name(head: bytes) -> str | None:
 
 def not_media(head: bytes) -> MediaError:
     """Says what a file that no decoder takes looks like."""
+    if name := recording_name(head):
+        return MediaError(f"a damaged {name} file: it cannot be decoded")
+    return MediaError(f"not a media file ({described(head) or 'unknown format'})")
+
+
+def recording_name(head: bytes) -> str | None:
+    """The name of the container that a file begins like, or None."""
     for magic, at, more, name in _RECORDING_MAGIC:
         if head.startswith(magic) and head[at : at + len(more)] == more:
-            return MediaError(f"a damaged {name} file: it cannot be decoded")
-    return MediaError(f"not a media file: it looks like {_describe(head)}")
+            return name
+    return None
 
 
-def _describe(head: bytes) -> str:
+def described(head: bytes) -> str | None:
+    """What a file that begins so is, where that is known and no medium: text, an archive, a program, …"""
     for magic, name in _OTHER_MAGIC:
         if head.startswith(magic):
             return name
@@ -115,7 +125,7 @@ def _describe(head: bytes) -> str:
     if start.startswith((b"<?xml", b"<svg")):
         return "XML" if b"<svg" not in start else "an SVG drawing"
     text = sum(byte >= 32 or byte in b"\t\r\n" for byte in head)
-    return "text" if len(head) > 3 and text == len(head) and _is_utf8(head) else "unknown data"
+    return "text" if len(head) > 3 and text == len(head) and _is_utf8(head) else None
 
 
 def _is_utf8(head: bytes) -> bool:

@@ -14,7 +14,6 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# "ts" is also TypeScript, "mts" a TypeScript module: see `reason_to_skip`.
 SUFFIXES: dict[str, Kind] = {
     **dict.fromkeys(
         _words(
@@ -63,14 +62,27 @@ _PLAIN_NAMES = _words(
     "readme license licence copying authors changelog changes contributing install makefile "
     "dockerfile procfile gemfile rakefile vagrantfile jenkinsfile notice todo version"
 )
-_SMALLEST_TRANSPORT_STREAM = 1 << 20
+# Endings that other files have too, as TypeScript: the content decides.
+_AMBIGUOUS = _words("ts mts rm dv au snd")
 _types = mimetypes.MimeTypes(filenames=())
 
 Skipped = Literal["hidden", "system", "sidecar", "unfinished", "unsupported"]
 
 
-def reason_to_skip(name: str, size: int) -> Skipped | None:
-    """Why a file of this name and size (bytes) is not submitted, or None where it may be a medium.
+def claims_medium(name: str) -> bool:
+    """Whether the name alone says that the file is a photo, video or recording."""
+    suffix = ending(name)[1:]
+    return suffix in SUFFIXES and suffix not in _AMBIGUOUS
+
+
+def ending(name: str) -> str:
+    """The lower-case ending of a name with its dot, as `.pdf`; empty where it has none."""
+    stem, dot, suffix = name.lower().rpartition(".")
+    return dot + suffix if stem else ""
+
+
+def reason_to_skip(name: str) -> Skipped | None:
+    """Why a file of this name is not submitted, or None where it may be a medium.
 
     A suffix of `SUFFIXES` is taken at its word. A file without a suffix, or with one that nothing else is
     known to have, may be a medium as well: people lose endings, and only `prepare` may look inside.
@@ -80,8 +92,6 @@ def reason_to_skip(name: str, size: int) -> Skipped | None:
     _, dot, suffix = name.lower().rpartition(".")
     if not dot:
         return "unsupported" if suffix in _PLAIN_NAMES else None
-    if suffix in ("ts", "mts") and size < _SMALLEST_TRANSPORT_STREAM:
-        return "unsupported"  # source code: a recording is never as small
     return None if suffix in SUFFIXES else _of_suffix(suffix)
 
 
@@ -104,6 +114,17 @@ def _of_suffix(suffix: str) -> Skipped | None:
     return "unsupported" if other else None
 
 
-def matches(name: str, path: str, patterns: tuple[str, ...]) -> bool:
-    """Whether a file or folder is excluded: a glob with a slash is held against the path below the root."""
-    return any(fnmatch.fnmatchcase(path if "/" in glob else name, glob) for glob in patterns)
+def excluding(path: str, is_folder: bool, patterns: tuple[str, ...]) -> str | None:
+    """The first pattern that excludes the file or folder at `path` below the root, or None.
+
+    A glob with a slash in it is compared with the path, any other with the name. One that ends with a slash
+    excludes folders only.
+    """
+    name = path.rpartition("/")[2]
+    for pattern in patterns:
+        glob = pattern.rstrip("/")
+        if pattern != glob and not is_folder:
+            continue
+        if fnmatch.fnmatchcase(path if "/" in glob else name, glob):
+            return pattern
+    return None

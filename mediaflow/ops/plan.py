@@ -11,8 +11,16 @@ from pathlib import Path
 from mediaflow.catalog import passages, runs
 from mediaflow.catalog.locations import Scope
 from mediaflow.errors import ModelError, UsageError
-from mediaflow.names import readable
+from mediaflow.names import absolute_path, readable
 from mediaflow.settings import home, load_settings
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A file or folder that could not be looked at, and why. The rest of the run goes on."""
+
+    path: str
+    reason: str
 
 
 @dataclass(slots=True)
@@ -20,6 +28,7 @@ class Plan:
     """What a submit is asked for, made absolute: what to walk, what to do, and how to tell of it.
 
     `models` are those of the tasks; `texts`, where `embed` is one of them, that of each source of text.
+    `problems` are roots and folders that could not be read, `remarks` what a person should know besides.
     """
 
     scope: Scope
@@ -27,32 +36,53 @@ class Plan:
     models: dict[str, str]
     texts: dict[str, str] = field(default_factory=dict)
     exclude: tuple[str, ...] = ()
-    problems: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
     on_folder: Callable[[runs.Count], None] = lambda _: None
 
 
 def plan(paths: Sequence[str], library: str, tasks: Sequence[str] | None, exclude: Sequence[str]) -> Plan:
-    """Check the arguments of a submit.
+    """Check the arguments of a submit. A path that is not there is a problem of the plan while others are.
 
-    Raises UsageError for a path that is not there, a task that does not exist, or a root inside
-    mediaflow's own home.
+    Raises UsageError for an empty argument, a task that does not exist, a root inside mediaflow's own home,
+    or when no path is there.
     """
     settings = load_settings()
+    if tasks is not None and not tasks:
+        raise UsageError(f"--tasks names no task. Tasks are: {', '.join(settings.tasks)}.")
+    if not all(pattern.strip("/") for pattern in exclude):
+        raise UsageError("--exclude needs a pattern, as '*.tmp' or Scans/.")
     named = list(dict.fromkeys(tasks or settings.default_tasks()))
     for task in named:
         if task not in settings.tasks:
             raise UsageError(f"There is no task {task!r}. Tasks are: {', '.join(settings.tasks)}.")
-    roots = []
-    for path in paths:
-        absolute = os.path.abspath(os.path.expanduser(path))
-        if not os.path.lexists(absolute):
-            raise UsageError(f"{readable(absolute)} does not exist. Name a folder or a file that is there.")
-        if Path(absolute).is_relative_to(home()):
-            raise UsageError(
-                f"{readable(absolute)} is in MEDIAFLOW_HOME, where mediaflow keeps its own files."
-            )
-        roots.append(os.fsencode(absolute))
-    return plan_for(Scope(library, tuple(dict.fromkeys(roots))), named, exclude)
+    roots, problems = [], []
+    for path in map(absolute_path, paths):
+        if Path(path).is_relative_to(home()):
+            raise UsageError(f"{readable(path)} is in MEDIAFLOW_HOME, where mediaflow keeps its own files.")
+        try:
+            os.stat(path)
+        except OSError as error:
+            problems.append(Problem(path, _missing(error)))
+        else:
+            roots.append(os.fsencode(path))
+    if not roots:
+        raise UsageError(told(problems, "Name a folder or a file that is there."))
+    made = plan_for(Scope(library, tuple(dict.fromkeys(roots))), named, exclude)
+    made.problems += problems
+    return made
+
+
+def _missing(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "does not exist"
+    return f"cannot be read: {error.strerror or error}"
+
+
+def told(problems: Sequence[Problem], advice: str) -> str:
+    """All problems as one message, with what to do next."""
+    lines = [f"{readable(problem.path)} {problem.reason}." for problem in problems]
+    return "\n".join([*lines, advice])
 
 
 def plan_for(scope: Scope, tasks: Sequence[str], exclude: Sequence[str] = ()) -> Plan:

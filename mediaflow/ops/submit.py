@@ -15,9 +15,9 @@ from mediaflow.catalog import locations, runs, work
 from mediaflow.catalog.database import transaction
 from mediaflow.catalog.locations import Candidate, Scope
 from mediaflow.errors import UsageError
-from mediaflow.media.walk import Folder, walk
+from mediaflow.media.walk import OUT_OF_RANGE, Folder, walk
 from mediaflow.names import readable
-from mediaflow.ops.plan import Plan
+from mediaflow.ops.plan import Plan, Problem, told
 from mediaflow.queues.jobs import PREPARE, NewJob, enqueue
 from mediaflow.queues.lineage import Live, new_id
 from mediaflow.queues.recovery import live_jobs
@@ -27,23 +27,51 @@ from mediaflow.settings import all_queues, home, load_settings
 PIECE = 2048
 
 
-def refuse_emptied(db: sqlite3.Connection, plan: Plan) -> None:
-    """Raise UsageError for a root that held files when last seen and holds none now.
+def leave_out_emptied(db: sqlite3.Connection, plan: Plan) -> None:
+    """Take the roots out of the plan that held files when last seen and hold none now; they are problems.
 
-    That is what a disk that is not mounted looks like; the catalog must not take it for a deletion.
+    That is what a disk that is not mounted looks like; the catalog must not take it for a deletion. Raises
+    UsageError when no root is left.
     """
-    for root in plan.scope.roots:
-        before = locations.count(db, Scope(plan.scope.library, (root,)))
-        if before and not any(folder.files for folder in _walk(Plan(Scope("", (root,)), [], {}))):
-            raise UsageError(
-                f"{readable(root)} is empty now, but {before:,} files of it are known. Is its disk mounted? "
-                "Nothing was changed. If the files are really gone: mediaflow forget PATH."
-            )
+    filled = [root for root in plan.scope.roots if not _is_emptied(db, plan, root)]
+    if not filled:
+        raise UsageError(
+            told(plan.problems, "Nothing was changed. If the files are really gone: mediaflow forget PATH.")
+        )
+    plan.scope = Scope(plan.scope.library, tuple(filled))
+
+
+def _is_emptied(db: sqlite3.Connection, plan: Plan, root: bytes) -> bool:
+    known = locations.count(db, Scope(plan.scope.library, (root,)))
+    if not known:
+        return False
+    for folder in _walk(Plan(Scope("", (root,)), [], {})):
+        if folder.files or folder.errors:  # what cannot be read is told by the walk itself
+            return False
+    files = "1 file of it is" if known == 1 else f"{known:,} files of it are"
+    plan.problems.append(Problem(os.fsdecode(root), f"is empty now, but {files} known: is its disk mounted?"))
+    return True
 
 
 def _walk(plan: Plan) -> Iterator[Folder]:
     # Renditions are pictures too: a home inside a root must not be taken for media.
     return walk([os.fsdecode(root) for root in plan.scope.roots], plan.exclude, {os.fsencode(home())})
+
+
+def _counted(plan: Plan, count: runs.Count) -> Iterator[Folder]:
+    """The folders of the plan, counted; what could not be read, and patterns without a match, are noted."""
+    matched: set[str] = set()
+    for folder in _walk(plan):
+        count.files += len(folder.files)
+        count.skipped.update(folder.skipped)
+        count.endings.update(folder.endings)
+        matched |= folder.excluded_by
+        plan.problems += [
+            Problem(os.fsdecode(path), f"could not be read: {reason}") for path, reason in folder.errors
+        ]
+        yield folder
+        plan.on_folder(count)
+    plan.remarks += [f"--exclude {glob} matched nothing." for glob in plan.exclude if glob not in matched]
 
 
 def submit(db: sqlite3.Connection, connect: Callable[[], Redis], plan: Plan, run: int) -> runs.Count:
@@ -56,10 +84,9 @@ def submit(db: sqlite3.Connection, connect: Callable[[], Redis], plan: Plan, run
     count = runs.Count()
     gatherer = _Gatherer(db, connect, plan, run, load_settings().prepare.batch)
     seen: set[bytes] = set()
-    for folder in _walk(plan):
+    for folder in _counted(plan, count):
         seen.add(folder.path)
         gatherer.take(_compare(db, plan, folder, live, count))
-        plan.on_folder(count)
     gatherer.flush()
     for vanished in set(locations.folders(db, plan.scope)) - seen:
         count.gone += _mark_gone(
@@ -75,14 +102,11 @@ def submit(db: sqlite3.Connection, connect: Callable[[], Redis], plan: Plan, run
 def dry_run(db: sqlite3.Connection, plan: Plan) -> tuple[runs.Count, int]:
     """What a submit would count, and how many known files lack a task; changes nothing, needs no queue."""
     count = runs.Count()
-    for folder in _walk(plan):
+    for folder in _counted(plan, count):
         known = locations.known_in(db, plan.scope.library, folder.path)
-        count.files += len(folder.files)
-        count.skipped.update(folder.skipped)
         for file in folder.files:
             row = known.get(file.name)
             count.new += row is None or (row.size, row.mtime_ns) != (file.size, file.mtime_ns)
-        plan.on_folder(count)
     count.known = count.files - count.new
     return count, len(work.lacking(db, plan.scope, plan.models, plan.texts, lambda _: True))
 
@@ -92,16 +116,15 @@ def _compare(
 ) -> list[Candidate]:
     """The files of a folder that must be prepared. Marks what vanished and what is back."""
     known = locations.known_in(db, plan.scope.library, folder.path)
-    count.files += len(folder.files)
-    count.skipped.update(folder.skipped)
-    if folder.error:
-        plan.problems.append(f"{readable(folder.path)} could not be read: {folder.error}")
     candidates, back = [], []
     for file in folder.files:
         row = known.pop(file.name, None)
         if row is None:
             count.new += 1
             candidates.append(Candidate(folder.path, *file, None, folder.root))
+            if file.mtime_ns in OUT_OF_RANGE:
+                path = readable(os.path.join(folder.path, file.name))
+                plan.remarks.append(f"{path}: its modification time is out of range; the year is wrong.")
         elif (row.size, row.mtime_ns) != (file.size, file.mtime_ns):
             count.new += 1
             candidates.append(Candidate(folder.path, *file, row.changed, folder.root))

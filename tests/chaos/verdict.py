@@ -90,7 +90,7 @@ def _judge_file(
             yield "taken in", f"it must not be in the catalog: {tuple(row)}"
         return
     if row is None:
-        skipped = reason_to_skip(os.fsdecode(os.path.split(path)[1]), os.stat(path).st_size)
+        skipped = reason_to_skip(os.fsdecode(os.path.split(path)[1]))
         if not (isinstance(content, Stranger) and skipped):
             yield "lost", "it is not in the catalog"
         return
