@@ -105,12 +105,12 @@ def test_no_command_shows_a_name_as_it_is(installation: Installation, tmp_path: 
     assert installation.ask("SELECT COUNT(*) FROM locations") == [(0,)]
 
 
-def test_the_errors_of_a_walk_escape_the_path(tmp_path: Path) -> None:
+def test_the_problem_of_a_root_escapes_the_path(tmp_path: Path) -> None:
     from mediaflow.errors import UsageError
-    from mediaflow.media.walk import walk
+    from mediaflow.ops.plan import plan
 
     os.mkfifo(tmp_path / "pipe\x1b[2J")
     for path in (tmp_path / "pipe\x1b[2J", tmp_path / "none\x1b[2J"):
         with pytest.raises(UsageError) as caught:
-            list(walk([path]))
+            plan([str(path)], "default", None, ())
         harmless(str(caught.value), path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,10 +61,8 @@ def plan(paths: Sequence[str], library: str, tasks: Sequence[str] | None, exclud
     for path in map(absolute_path, paths):
         if Path(path).is_relative_to(home()):
             raise UsageError(f"{readable(path)} is in MEDIAFLOW_HOME, where mediaflow keeps its own files.")
-        try:
-            os.stat(path)
-        except OSError as error:
-            problems.append(Problem(path, _missing(error)))
+        if reason := _unusable(path):
+            problems.append(Problem(path, reason))
         else:
             roots.append(os.fsencode(path))
     if not roots:
@@ -73,10 +72,15 @@ def plan(paths: Sequence[str], library: str, tasks: Sequence[str] | None, exclud
     return made
 
 
-def _missing(error: OSError) -> str:
-    if isinstance(error, FileNotFoundError):
+def _unusable(path: str) -> str:
+    """Why a path cannot be a root; empty when it can."""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
         return "does not exist"
-    return f"cannot be read: {error.strerror or error}"
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}"
+    return "" if stat.S_ISDIR(mode) or stat.S_ISREG(mode) else "is neither a folder nor a file"
 
 
 def told(problems: Sequence[Problem], advice: str) -> str:
