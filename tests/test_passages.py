@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 
 from mediaflow.catalog import assets, passages
-from mediaflow.catalog.passages import LONGEST, Passage
+from mediaflow.catalog.passages import MAX_CHARACTERS, Passage
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_text_of_another_moment_of_a_video_is_another_passage() -> None:
 def test_speech_runs_on_to_a_length_that_a_search_can_answer_with() -> None:
     segments = [{"text": f" sentence {n} " + "x" * 80, "start": float(n), "end": n + 1.0} for n in range(10)]
     cut = passages.cut("transcribe", {"segments": segments})
-    assert all(len(passage.text) <= LONGEST for passage in cut)
+    assert all(len(passage.text) <= MAX_CHARACTERS for passage in cut)
     assert len(cut) > 1
     assert (cut[0].start, cut[-1].end) == (0.0, 10.0)
     assert [passage.start for passage in cut[1:]] == [passage.end for passage in cut[:-1]]

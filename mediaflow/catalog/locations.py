@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from mediaflow.catalog import retries
+from mediaflow.catalog import fulltext, retries
 from mediaflow.catalog.database import storable
 
 
@@ -115,6 +115,7 @@ def enqueue(
         ).fetchone()
         if row:
             ids.append(row[0])
+    fulltext.index(db, "names")
     return ids
 
 
