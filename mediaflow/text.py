@@ -39,7 +39,7 @@ _UNSPACED_RUN = re.compile(f"([{_UNSPACED}]+)")
 _SCRIPT_RUNS = re.compile(f"[{_HAN}]+|[{_HIRAGANA}]+|[{_KATAKANA}]+|[{_OTHERS}]+")
 _HAN_RUN, _HIRAGANA_RUN = re.compile(f"[{_HAN}]+"), re.compile(f"[{_HIRAGANA}]+")
 # A line end between two such characters divides nothing.
-_WRAPPED = re.compile(f"(?<=[{_UNSPACED}])[^\\S\\n]*\\n\\s*(?=[{_UNSPACED}])")
+_WRAPPED = re.compile(f"(?<=[{_UNSPACED}])[ \\t\u3000]*[\n\r\v\f\x85\u2028\u2029]\\s*(?=[{_UNSPACED}])")
 _LINE_END, _LINE_START = (
     re.compile(f"[{_UNSPACED}]{{1,{MAX_BRIDGE}}}$"),
     re.compile(f"[{_UNSPACED}]{{1,{MAX_BRIDGE}}}"),
@@ -107,7 +107,7 @@ def document(text: str, following: str = "") -> str:
 
     `following` is the text that comes after it: a word may be divided between them.
     """
-    joined = _joined_words(text, following) if "\n" in text or following else []
+    joined = _joined_words(text.splitlines(), following.splitlines())
     parts = [_decompose(_WRAPPED.sub("", text)), *map(_decompose, joined)]
     spelled = [_spell(chunk) for part in parts for chunk in part.split() if _SPELLED.search(chunk)]
     return " ".join(token for part in [*parts, *spelled] for token in _tokens(_compose(part)))
@@ -242,13 +242,12 @@ def _units(folded: str) -> list[tuple[str, str, bool]]:
     return found
 
 
-def _joined_words(text: str, following: str) -> list[str]:
+def _joined_words(lines: list[str], following: list[str]) -> list[str]:
     """The words that are divided at the ends of lines, and at the end of the text, put together."""
-    lines = [line for line in text.splitlines() if line.strip()]
-    after = next((line for line in following.splitlines() if line.strip()), "")
-    found = list(_undivided([*lines, after]))
+    lines = [line for line in lines if line.strip()]
+    after = next((line for line in following if line.strip()), "")
     tail, head = _LINE_END.search(lines[-1].rstrip() if lines else ""), _LINE_START.match(after.lstrip())
-    return [*found, tail[0] + head[0]] if tail and head else found
+    return [*_undivided([*lines, after]), *([tail[0] + head[0]] if tail and head else [])]
 
 
 def _undivided(lines: list[str]) -> Iterator[str]:

@@ -146,17 +146,19 @@ def _of_common(db: sqlite3.Connection, texts: _Texts, terms: Sequence[_Term], li
             (json.dumps(few), *parameters),
         )
         return [row[0] for row in rows]
-    found: list[int] = []
-    for number in range(len(terms), 0, -1):
+    matches = [term.match for term in terms]
+    together = [" AND ".join(matches[:number]) for number in range(len(matches), 1, -1)]
+    found: dict[int, None] = {}
+    for match in [*together, *matches]:
         rows = db.execute(
             f"SELECT id FROM (SELECT t.id, t.asset, t.source FROM {texts.index} w CROSS JOIN {texts.rows} t"
             f" ON t.id = w.rowid WHERE {texts.index} MATCH ?) WHERE {condition} LIMIT ?",
-            (" AND ".join(term.match for term in terms[:number]), *parameters, limit),
+            (match, *parameters, limit),
         )
-        found += [row[0] for row in rows]
+        found.update(dict.fromkeys(row[0] for row in rows))
         if len(found) >= MAX_HITS:
             break
-    return found
+    return list(found)
 
 
 def _few_assets(db: sqlite3.Connection, condition: Condition) -> list[int] | None:
