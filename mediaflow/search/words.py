@@ -13,12 +13,12 @@ from mediaflow.search.filters import Condition
 from mediaflow.search.query import query_units
 from mediaflow.text import Unit
 
-# Rows of a word that are looked at; what is in more is common, and tells less.
+# Rows of a word that are looked at; a word in more is common.
 MAX_ROWS = 3_000
 # Rows that pass the filter and are compared in full, and hits that are returned.
 MAX_RANKED, MAX_HITS = 1_000, 400
 # Where a filter passes no more assets than this, all their text is compared for common words.
-MAX_FEW = 1_000
+MAX_FEW = 1_500
 # Constants of BM25, which orders hits that hold the same words.
 SATURATION, LENGTH = 1.2, 0.75
 
@@ -52,12 +52,13 @@ class _Texts:
 
 @dataclass(frozen=True, slots=True)
 class _Term:
-    """A word or phrase of a query, with how much it tells; `ids` are its rows, None for too many."""
+    """A word or phrase of a query, with how much it tells; `ids` are its first rows."""
 
     match: str
     needles: tuple[str, ...]
     rarity: float
-    ids: list[int] | None
+    ids: list[int]
+    common: bool
 
 
 def search_passages(
@@ -91,12 +92,11 @@ def _search(db: sqlite3.Connection, query: str, texts: _Texts) -> dict[int, floa
     terms = _terms(db, query, texts.index)
     known: dict[int, float] = defaultdict(float)
     for term in terms:
-        for id in term.ids or ():
+        for id in term.ids:
             known[id] += term.rarity
     ids = _passing(db, texts, sorted(known, key=lambda id: -known[id]))
-    common = [term for term in terms if term.ids is None]
-    if common and len(ids) < MAX_HITS:
-        ids += _of_common(db, texts, common, MAX_RANKED - len(ids))
+    if any(term.common for term in terms):
+        ids += _of_common(db, texts, terms, selective=len(ids) < MAX_HITS)
     return _scores(db, texts, terms, list(dict.fromkeys(ids)))
 
 
@@ -107,19 +107,27 @@ def _terms(db: sqlite3.Connection, query: str, index: str) -> list[_Term]:
     last = db.execute(f"SELECT rowid FROM {index} ORDER BY rowid DESC LIMIT 1").fetchone()
     total = last[0] if last else 0
     terms = [_term(db, unit, index, total) for unit in words]
-    terms += [term for unit in phrases if (term := _term(db, unit, index, total)).ids != []]
+    terms += [term for unit in phrases if (term := _term(db, unit, index, total)).ids]
     return sorted(terms, key=lambda term: -term.rarity)
 
 
 def _term(db: sqlite3.Connection, unit: Unit, index: str, total: int) -> _Term:
-    match = " OR ".join(f'"{form}"*' if unit.prefix else f'"{form}"' for form in unit.forms)
-    rows = db.execute(f"SELECT rowid FROM {index} WHERE {index} MATCH ? LIMIT ?", (match, MAX_ROWS + 1))
-    ids = [row[0] for row in rows]
+    match = " OR ".join(f'"{form}"' for form in unit.forms)
+    ids = _first_rows(db, index, match)
+    if unit.prefix and len(ids) <= MAX_ROWS:  # else its own rows are enough; joining all forms takes long
+        match = " OR ".join(f'"{form}"*' for form in unit.forms)
+        ids = _first_rows(db, index, match)
+    common = len(ids) > MAX_ROWS
     # Rows come by their ids: how far the first ones reach says about how many there are.
-    count = len(ids) if len(ids) <= MAX_ROWS else min(total, len(ids) * total // ids[-1])
+    count = min(total, len(ids) * total // ids[-1]) if common else len(ids)
     rarity = math.log(1 + (total - count + 0.5) / (count + 0.5))
     needles = tuple(f" {form}" if unit.prefix else f" {form} " for form in unit.forms)
-    return _Term(f"({match})", needles, rarity, ids if len(ids) <= MAX_ROWS else None)
+    return _Term(f"({match})", needles, rarity, ids, common)
+
+
+def _first_rows(db: sqlite3.Connection, index: str, match: str) -> list[int]:
+    rows = db.execute(f"SELECT rowid FROM {index} WHERE {index} MATCH ? LIMIT ?", (match, MAX_ROWS + 1))
+    return [row[0] for row in rows]
 
 
 def _passing(db: sqlite3.Connection, texts: _Texts, ids: Iterable[int]) -> list[int]:
@@ -133,32 +141,38 @@ def _passing(db: sqlite3.Connection, texts: _Texts, ids: Iterable[int]) -> list[
     return [row[0] for row in rows]
 
 
-def _of_common(db: sqlite3.Connection, texts: _Texts, terms: Sequence[_Term], limit: int) -> list[int]:
-    """Rows that pass the filter and hold common words: with as many of them as can be, the rarest first.
-
-    Either the filter or the words leave few rows, or so many that the first ones come soon.
-    """
+def _matching(db: sqlite3.Connection, texts: _Texts, match: str) -> list[int]:
+    """Rows that pass the filter and match, MAX_HITS at most."""
     condition, parameters = texts.where()
-    few = _few_assets(db, texts.condition)
+    rows = db.execute(
+        f"SELECT id FROM (SELECT t.id, t.asset, t.source FROM {texts.index} w CROSS JOIN {texts.rows} t"
+        f" ON t.id = w.rowid WHERE {texts.index} MATCH ?) WHERE {condition} LIMIT ?",
+        (match, *parameters, MAX_HITS),
+    )
+    return [row[0] for row in rows]
+
+
+def _of_common(db: sqlite3.Connection, texts: _Texts, terms: Sequence[_Term], selective: bool) -> list[int]:
+    """Further rows that pass the filter, where words are in too many rows to look at each.
+
+    `selective` says that the filter leaves little of the first rows. Then either few assets pass, and all of
+    their rows are taken; or the words are in so many rows that some that pass come soon.
+    """
+    few = _few_assets(db, texts.condition) if selective else None
     if few is not None:
+        condition, parameters = texts.where()
         rows = db.execute(
             f"SELECT id FROM {texts.rows} WHERE asset IN (SELECT value FROM json_each(?)) AND {condition}",
             (json.dumps(few), *parameters),
         )
         return [row[0] for row in rows]
-    matches = [term.match for term in terms]
-    together = [" AND ".join(matches[:number]) for number in range(len(matches), 1, -1)]
-    found: dict[int, None] = {}
-    for match in [*together, *matches]:
-        rows = db.execute(
-            f"SELECT id FROM (SELECT t.id, t.asset, t.source FROM {texts.index} w CROSS JOIN {texts.rows} t"
-            f" ON t.id = w.rowid WHERE {texts.index} MATCH ?) WHERE {condition} LIMIT ?",
-            (match, *parameters, limit),
-        )
-        found.update(dict.fromkeys(row[0] for row in rows))
-        if len(found) >= MAX_HITS:
-            break
-    return list(found)
+    common = [term for term in terms if term.common]
+    together = [" AND ".join(t.match for t in group) for group in (terms, common) if len(group) > 1]
+    found: list[int] = []
+    for match in [*together, *(term.match for term in common if selective)]:
+        if len(found) < MAX_HITS:
+            found += _matching(db, texts, match)
+    return found
 
 
 def _few_assets(db: sqlite3.Connection, condition: Condition) -> list[int] | None:
