@@ -8,36 +8,30 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 # A longer word is cut, in the index and in a query alike.
 MAX_TOKEN = 64
 # How much of a line without spaces is joined with the next passage.
 MAX_BRIDGE = 20
-# What begins with a word of this length is taken for a form of it: Rechnung, Rechnungen.
-PREFIX_FROM = 5
-# A longer run of Chinese characters is a sentence rather than a word, and is looked up in pairs too.
-MAX_HAN_WORD = 4
 # ASCII characters besides letters and digits that are in tokens; SQLite's tokenizer is told of them.
 SYMBOLS = "$+<=>|~"
 
-_HAN = (
+# The scripts that are written without spaces, as in a class of a regular expression.
+HAN = (
     "\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u31c0-\u31ef\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
     "\U00020000-\U0003ffff"
 )
-_HIRAGANA = "\u3041-\u309f\U0001b001-\U0001b11f"
-_KATAKANA = "\u30a0-\u30ff\u31f0-\u31ff\uff66-\uff9f"
+HIRAGANA = "\u3041-\u309f\U0001b001-\U0001b11f"
+KATAKANA = "\u30a0-\u30ff\u31f0-\u31ff\uff66-\uff9f"
 # Hangul, Thai, Lao, Tibetan, Burmese, Khmer, Tai, Balinese, Javanese, Bopomofo, Yi and others that are
 # written without spaces, or (Korean) with endings and compounds that hide a word in a longer one.
-_OTHERS = (
+OTHERS = (
     "\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u1950-\u19ff\u1a20-\u1aaf\u1b00-\u1b7f"
     "\u3031-\u3035\u3100-\u318f\u31a0-\u31bf\ua000-\ua4cf\ua960-\ua9ff\uaa60-\uaa7f\uac00-\ud7ff\uffa0-\uffdc"
     "\U00016fe0-\U00018d8f\U0001aff0-\U0001b000\U0001b120-\U0001b2ff"
 )
-_UNSPACED = f"{_HAN}{_HIRAGANA}{_KATAKANA}{_OTHERS}"
+_UNSPACED = f"{HAN}{HIRAGANA}{KATAKANA}{OTHERS}"
 _UNSPACED_RUN = re.compile(f"([{_UNSPACED}]+)")
-_SCRIPT_RUNS = re.compile(f"[{_HAN}]+|[{_HIRAGANA}]+|[{_KATAKANA}]+|[{_OTHERS}]+")
-_HAN_RUN, _HIRAGANA_RUN = re.compile(f"[{_HAN}]+"), re.compile(f"[{_HIRAGANA}]+")
 # A line end between two such characters divides nothing.
 _WRAPPED = re.compile(f"(?<=[{_UNSPACED}])[ \\t\u3000]*[\n\r\v\f\x85\u2028\u2029]\\s*(?=[{_UNSPACED}])")
 _LINE_END, _LINE_START = (
@@ -73,18 +67,6 @@ class _Characters(dict[int, str]):
 _TABLE = _Characters()
 
 
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """A word as it is looked up: the tokens of each of its spellings, joined with spaces.
-
-    `prefix` says that what begins with it counts too.
-    """
-
-    text: str
-    forms: tuple[str, ...]
-    prefix: bool
-
-
 def fold(text: str) -> str:
     """Text in the form in which it is compared: words apart by spaces, without case, accents and variants.
 
@@ -93,13 +75,26 @@ def fold(text: str) -> str:
     return _compose(_decompose(text))
 
 
-def tokens(text: str) -> list[str]:
-    """The tokens of a text as they are indexed, in order.
+def split(folded: str) -> Iterator[str]:
+    """The tokens of folded text, in order.
 
     Scripts without spaces give overlapping pairs of characters and, at the end of a run, its last one, so
     that any part of a run is a phrase of tokens.
     """
-    return list(_tokens(fold(text)))
+    for chunk in folded.split():
+        if chunk.isascii():
+            yield chunk[:MAX_TOKEN]
+            continue
+        for piece in pieces(chunk):
+            if is_unspaced(piece):
+                yield from (piece[at : at + 2] for at in range(len(piece)))
+            else:
+                yield piece[:MAX_TOKEN]
+
+
+def pieces(chunk: str) -> list[str]:
+    """A folded text without spaces, cut where it changes to or from a script that is written so."""
+    return [piece for piece in _UNSPACED_RUN.split(chunk) if piece]
 
 
 def document(text: str, following: str = "") -> str:
@@ -110,57 +105,18 @@ def document(text: str, following: str = "") -> str:
     joined = _joined_words(text.splitlines(), following.splitlines())
     parts = [_decompose(_WRAPPED.sub("", text)), *map(_decompose, joined)]
     spelled = [_spell(chunk) for part in parts for chunk in part.split() if _SPELLED.search(chunk)]
-    return " ".join(token for part in [*parts, *spelled] for token in _tokens(_compose(part)))
+    return " ".join(token for part in [*parts, *spelled] for token in split(_compose(part)))
 
 
-def units(query: str) -> list[Unit]:
-    """The words of a query, in order; of a run without spaces its parts by script."""
-    decomposed = _decompose(query)
-    found = _units(_compose(decomposed))
-    if not _SPELLED.search(decomposed):
-        return [Unit(text, (form,), prefix) for text, form, prefix in found]
-    spelled = _units(_compose(_spell(decomposed)))
-    return [
-        Unit(text, tuple(dict.fromkeys((form, other))), prefix)
-        for (text, form, prefix), (_, other, _) in zip(found, spelled, strict=True)
-    ]
-
-
-def phrase(chunk: str, limit: int) -> Unit:
-    """A piece of a query that is typed without a space, as one phrase of at most `limit` tokens."""
-    decomposed = _decompose(chunk)
-    spellings = dict.fromkeys((_compose(decomposed), _compose(_spell(decomposed))))
-    forms = []
-    for folded in spellings:
-        found = list(_tokens(folded))
-        if len(found) > 1 and _UNSPACED_RUN.fullmatch(found[-2] + found[-1]) and len(found[-2]) > 1:
-            del found[-1]  # the last character of a run stands alone only where the run ends
-        forms.append(found[:limit])
-    last = forms[0][-1] if forms[0] else ""
-    return Unit(" ".join(forms[0]), tuple(map(" ".join, forms)), is_prefix(last) and len(forms[0]) < limit)
-
-
-def is_prefix(word: str) -> bool:
-    """Whether what begins with a folded word counts as well."""
-    return len(word) >= PREFIX_FROM or (len(word) == 1 and is_unspaced(word))
+def spellings(text: str) -> tuple[str, ...]:
+    """The folded text, and where it has umlauts and the like also with these spelled out: muller, mueller."""
+    decomposed = _decompose(text)
+    return tuple(dict.fromkeys((_compose(decomposed), _compose(_spell(decomposed)))))
 
 
 def is_unspaced(text: str) -> bool:
     """Whether a folded text is a run of a script that is written without spaces."""
     return _UNSPACED_RUN.fullmatch(text) is not None
-
-
-def is_weak(word: str) -> bool:
-    """Whether a folded word says little beside others: one letter, a particle, a sign of ASCII."""
-    if len(word) > 1:
-        return False
-    return not (
-        word.isdigit() or (is_unspaced(word) and not _HIRAGANA_RUN.fullmatch(word)) or _is_symbol(word)
-    )
-
-
-def _is_symbol(character: str) -> bool:
-    return not character.isascii() and not character.isalnum()
 
 
 def _decompose(text: str) -> str:
@@ -211,35 +167,6 @@ def _without_stroke(letter: str) -> str:
         return letter
     named = _STROKE.match(unicodedata.name(letter, ""))
     return named[1].lower() if named else letter
-
-
-def _tokens(folded: str) -> Iterator[str]:
-    for chunk in folded.split():
-        if chunk.isascii():
-            yield chunk[:MAX_TOKEN]
-            continue
-        for piece in _UNSPACED_RUN.split(chunk):
-            if is_unspaced(piece):
-                yield from (piece[at : at + 2] for at in range(len(piece)))
-            elif piece:
-                yield piece[:MAX_TOKEN]
-
-
-def _units(folded: str) -> list[tuple[str, str, bool]]:
-    """(text, its tokens, whether it is a prefix) of the words of a folded query."""
-    found = []
-    for chunk in folded.split():
-        for piece in _UNSPACED_RUN.split(chunk):
-            if not is_unspaced(piece):
-                found += [(piece[:MAX_TOKEN], piece[:MAX_TOKEN], is_prefix(piece))] if piece else []
-                continue
-            for run in _SCRIPT_RUNS.findall(piece):
-                pairs = [run[at : at + 2] for at in range(len(run) - 1)]
-                if len(run) > MAX_HAN_WORD and _HAN_RUN.fullmatch(run):
-                    found += [(pair, pair, False) for pair in pairs]
-                else:
-                    found.append((run, " ".join(pairs[:MAX_TOKEN]) or run, not pairs))
-    return found
 
 
 def _joined_words(lines: list[str], following: list[str]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -218,14 +219,30 @@ def is_for(db: sqlite3.Connection, location: int, job: str) -> bool:
 
 
 def of_path(db: sqlite3.Connection, path: bytes, library: str | None = None) -> sqlite3.Row | None:
-    """The newest location of this path, in `library` or any."""
-    folder, name = os.path.split(path)
-    row: sqlite3.Row | None = db.execute(
-        "SELECT * FROM locations WHERE folder = ? AND name = ? AND (? IS NULL OR library = ?)"
-        " ORDER BY gone IS NOT NULL, changed DESC LIMIT 1",
-        (folder, name, library, library),
-    ).fetchone()
-    return row
+    """The newest location of this path, in `library` or any.
+
+    Where there is none, that of the path in another Unicode form: names from a Mac are decomposed.
+    """
+    for form in forms_of(path):
+        folder, name = os.path.split(form)
+        row: sqlite3.Row | None = db.execute(
+            "SELECT * FROM locations WHERE folder = ? AND name = ? AND (? IS NULL OR library = ?)"
+            " ORDER BY gone IS NOT NULL, changed DESC LIMIT 1",
+            (folder, name, library, library),
+        ).fetchone()
+        if row:
+            return row
+    return None
+
+
+def forms_of(path: bytes) -> list[bytes]:
+    """The path as it is, then with folders and name composed (NFC) or decomposed (NFD), each for itself."""
+    folders, name = os.path.split(os.fsdecode(path))
+    names = [name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))]
+    parents = [folders, *(unicodedata.normalize(form, folders) for form in ("NFC", "NFD"))]
+    return list(
+        dict.fromkeys(os.fsencode(os.path.join(parent, name)) for parent in parents for name in names)
+    )
 
 
 def candidates(db: sqlite3.Connection, library: str, paths: Iterable[bytes]) -> list[Candidate]:

@@ -7,8 +7,8 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from mediaflow.search.query import query_units
-from mediaflow.text import HYPHENS, Unit, fold, is_unspaced, units
+from mediaflow.search.query import Unit, query_units, units
+from mediaflow.text import HYPHENS, fold, is_unspaced
 
 _DIVIDED = re.compile(f"[{re.escape(HYPHENS)}]+\\s+")
 

@@ -10,8 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mediaflow.search.filters import Condition
-from mediaflow.search.query import query_units
-from mediaflow.text import Unit
+from mediaflow.search.query import Unit, query_units
 
 # Rows of a word that are looked at; a word in more is common.
 MAX_ROWS = 3_000
