@@ -235,6 +235,22 @@ def of_path(db: sqlite3.Connection, path: bytes, library: str | None = None) -> 
     return None
 
 
+def as_known(db: sqlite3.Connection, scope: Scope) -> Scope:
+    """The scope, with each root that holds nothing in the Unicode form in which it does."""
+    roots = (
+        next((f for f in forms_of(root) if _holds(db, Scope(scope.library, (f,)))), root)
+        for root in scope.roots
+    )
+    return Scope(scope.library, tuple(roots))
+
+
+def _holds(db: sqlite3.Connection, scope: Scope) -> bool:
+    condition, parameters = scope.where()
+    return (
+        db.execute(f"SELECT 1 FROM locations l WHERE {condition} LIMIT 1", parameters).fetchone() is not None
+    )
+
+
 def forms_of(path: bytes) -> list[bytes]:
     """The path as it is, then with folders and name composed (NFC) or decomposed (NFD), each for itself."""
     folders, name = os.path.split(os.fsdecode(path))
