@@ -41,6 +41,9 @@ _LINE_END, _LINE_START = (
 # What a word is divided with at the end of a line, and what may follow it unseen.
 HYPHENS = "-\u2010\u2011\u2012\u2013\u2212\xac\xad\u2e17=\u200b\u200c\u200d\ufeff"
 
+# What may stand raised after a word without being part of it: the number of a footnote, a trade mark.
+_RAISED = re.compile("[\xaa\xb2\xb3\xb9\xba\u2070-\u2079\u2120\u2122]")
+
 # German (and Danish, Norwegian, Swedish) spellings of letters that a keyboard lacks, after decomposition.
 _SPELLED = re.compile("[aou]\u0308|a\u030a|ø")
 _SPELLINGS = {"a\u0308": "ae", "o\u0308": "oe", "u\u0308": "ue", "a\u030a": "aa", "ø": "oe"}
@@ -103,7 +106,8 @@ def document(text: str, following: str = "") -> str:
     `following` is the text that comes after it: a word may be divided between them.
     """
     joined = _joined_words(text.splitlines(), following.splitlines())
-    parts = [_decompose(_WRAPPED.sub("", text)), *map(_decompose, joined)]
+    bare = [_RAISED.sub(" ", chunk) for chunk in text.split() if _RAISED.search(chunk)]
+    parts = list(map(_decompose, [_WRAPPED.sub("", text), *joined, *bare]))
     spelled = [_spell(chunk) for part in parts for chunk in part.split() if _SPELLED.search(chunk)]
     return " ".join(token for part in [*parts, *spelled] for token in split(_compose(part)))
 

@@ -127,3 +127,7 @@ def test_a_word_may_be_divided_more_than_once_and_between_passages() -> None:
 def test_scripts_without_spaces_run_on_over_the_ends_of_lines() -> None:
     assert document("東京\nタワー") == document("東京タワー") == "東京 京タ タワ ワー ー"
     assert document("東京\nTower") == "東京 京 tower"
+
+
+def test_a_raised_sign_is_part_of_the_word_before_it_and_is_not() -> None:
+    assert document("Haus¹ Logo™ 70 m²") == "haus1 logotm 70 m2 haus logo m"

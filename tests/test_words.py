@@ -232,6 +232,26 @@ def test_a_filter_loses_no_hit_that_passes(
         assert {hit.asset for hit in found} == {hit.asset for hit in names} & passing
 
 
+@pytest.mark.parametrize("condition", ["1", "asset IN (SELECT l.asset FROM locations l WHERE l.size > 5)"])
+@pytest.mark.parametrize("query", ["common", "common half rare"])
+def test_no_statement_reads_a_whole_table_of_texts(
+    pile: sqlite3.Connection, query: str, condition: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(words, "MAX_ROWS", 10)
+    monkeypatch.setattr(words, "MAX_FEW", 15)
+    statements: list[str] = []
+    pile.set_trace_callback(statements.append)
+    search_passages(pile, query, ["ocr"], Condition(condition, ()))
+    search_names(pile, query, Condition(condition, ()))
+    pile.set_trace_callback(None)
+    asked = [statement for statement in statements if statement.startswith("SELECT")]
+    assert len(asked) > 8
+    for statement in asked:
+        plan = [row["detail"] for row in pile.execute(f"EXPLAIN QUERY PLAN {statement}")]
+        scans = [line for line in plan if line.startswith("SCAN") and "VIRTUAL TABLE" not in line]
+        assert all(line.split()[1] in ("l", "assets") for line in scans), (statement, plan)
+
+
 @pytest.mark.parametrize("query", ["common rare", "half rare common", "n7 common"])
 def test_the_rows_with_most_of_the_query_come_first_however_common_its_words(
     pile: sqlite3.Connection, query: str, monkeypatch: pytest.MonkeyPatch
