@@ -211,7 +211,7 @@ QUERIES = [
 ]
 
 
-@pytest.mark.parametrize("limits", ["large", "small"])
+@pytest.mark.parametrize("limits", ["large", "small", "smallest"])
 @pytest.mark.parametrize("query", QUERIES)
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(passing=some.sets(some.integers(1, 120)))
@@ -225,7 +225,7 @@ def test_a_filter_loses_no_hit_that_passes(
         names = search_names(pile, query, EVERYTHING)
         if limits == "small":
             patch.setattr(words, "MAX_ROWS", 10)
-            patch.setattr(words, "MAX_FEW", 15)
+            patch.setattr(words, "MAX_FEW_ASSETS", 15)
         found = search_passages(pile, query, ["ocr"], condition)
         assert {hit.asset for hit in found} == {hit.asset for hit in everything} & passing
         found = search_names(pile, query, condition)
@@ -238,7 +238,7 @@ def test_no_statement_reads_a_whole_table_of_texts(
     pile: sqlite3.Connection, query: str, condition: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(words, "MAX_ROWS", 10)
-    monkeypatch.setattr(words, "MAX_FEW", 15)
+    monkeypatch.setattr(words, "MAX_FEW_ASSETS", 15)
     statements: list[str] = []
     pile.set_trace_callback(statements.append)
     search_passages(pile, query, ["ocr"], Condition(condition, ()))

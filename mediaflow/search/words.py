@@ -16,8 +16,8 @@ from mediaflow.search.query import Unit, query_units
 MAX_ROWS = 3_000
 # Rows that pass the filter and are compared in full, and hits that are returned.
 MAX_RANKED, MAX_HITS = 1_000, 400
-# Where a filter passes no more assets than this, all their text is compared for common words.
-MAX_FEW = 1_500
+# Where a filter passes no more than this, all of it is compared for common words.
+MAX_FEW_ASSETS, MAX_FEW_ROWS = 1_500, 6_000
 # Constants of BM25, which orders hits that hold the same words.
 SATURATION, LENGTH = 1.2, 0.75
 
@@ -157,14 +157,9 @@ def _of_common(db: sqlite3.Connection, texts: _Texts, terms: Sequence[_Term], se
     `selective` says that the filter leaves little of the first rows. Then either few assets pass, and all of
     their rows are taken; or the words are in so many rows that some that pass come soon.
     """
-    few = _few_assets(db, texts.condition) if selective else None
+    few = _few_rows(db, texts) if selective else None
     if few is not None:
-        condition, parameters = texts.where()
-        rows = db.execute(
-            f"SELECT id FROM {texts.rows} WHERE asset IN (SELECT value FROM json_each(?)) AND {condition}",
-            (json.dumps(few), *parameters),
-        )
-        return [row[0] for row in rows]
+        return few
     common = [term for term in terms if term.common]
     together = [" AND ".join(t.match for t in group) for group in (terms, common) if len(group) > 1]
     found: list[int] = []
@@ -174,13 +169,21 @@ def _of_common(db: sqlite3.Connection, texts: _Texts, terms: Sequence[_Term], se
     return found
 
 
-def _few_assets(db: sqlite3.Connection, condition: Condition) -> list[int] | None:
-    """The assets that pass, where they are few."""
-    rows = db.execute(
-        f"SELECT asset FROM (SELECT id AS asset FROM assets) WHERE {condition.sql} LIMIT ?",
-        (*condition.parameters, MAX_FEW + 1),
+def _few_rows(db: sqlite3.Connection, texts: _Texts) -> list[int] | None:
+    """All rows that pass the filter, where it passes few assets with few rows."""
+    assets = db.execute(
+        f"SELECT asset FROM (SELECT id AS asset FROM assets) WHERE {texts.condition.sql} LIMIT ?",
+        (*texts.condition.parameters, MAX_FEW_ASSETS + 1),
     ).fetchall()
-    return None if len(rows) > MAX_FEW else [row[0] for row in rows]
+    if len(assets) > MAX_FEW_ASSETS:
+        return None
+    sources = ",".join("?" * len(texts.sources))
+    rows = db.execute(
+        f"SELECT id FROM {texts.rows} WHERE asset IN (SELECT value FROM json_each(?))"
+        f" AND source IN ({sources}) LIMIT ?",
+        (json.dumps([row[0] for row in assets]), *texts.sources, MAX_FEW_ROWS + 1),
+    ).fetchall()
+    return None if len(rows) > MAX_FEW_ROWS else [row[0] for row in rows]
 
 
 def _scores(
