@@ -170,7 +170,7 @@ TYPED = [
 ]
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(some.lists(WORD, min_size=1, max_size=4), some.data())
 @example(["Foo™", "x"], None)
 @example(["ŉ", "ĲSSEL"], None)
@@ -213,7 +213,7 @@ QUERIES = [
 
 @pytest.mark.parametrize("limits", ["large", "small", "smallest"])
 @pytest.mark.parametrize("query", QUERIES)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(passing=some.sets(some.integers(1, 120)))
 def test_a_filter_loses_no_hit_that_passes(
     pile: sqlite3.Connection, limits: str, query: str, passing: set[int]

@@ -160,8 +160,8 @@ def _of_common(db: sqlite3.Connection, texts: _Texts, terms: Sequence[_Term], se
     few = _few_rows(db, texts) if selective else None
     if few is not None:
         return few
-    common = [term for term in terms if term.common]
-    together = [" AND ".join(t.match for t in group) for group in (terms, common) if len(group) > 1]
+    held, common = [term for term in terms if term.ids], [term for term in terms if term.common]
+    together = [" AND ".join(t.match for t in group) for group in (held, common) if len(group) > 1]
     found: list[int] = []
     for match in [*together, *(term.match for term in common if selective)]:
         if len(found) < MAX_HITS:
