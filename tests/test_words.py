@@ -223,12 +223,13 @@ def test_a_filter_loses_no_hit_that_passes(
     with pytest.MonkeyPatch.context() as patch:
         everything = search_passages(pile, query, ["ocr"], EVERYTHING)
         names = search_names(pile, query, EVERYTHING)
-        if limits == "small":
+        if limits != "large":
             patch.setattr(words, "MAX_ROWS", 10)
-            patch.setattr(words, "MAX_FEW_ASSETS", 15)
+            patch.setattr(words, "MAX_FEW_ROWS", 3 if limits == "smallest" else 40)
         found = search_passages(pile, query, ["ocr"], condition)
         assert {hit.asset for hit in found} == {hit.asset for hit in everything} & passing
-        found = search_names(pile, query, condition)
+        by_location = Condition(f"library = ? AND gone IS NULL AND {condition.sql}", ("default", *passing))
+        found = search_names(pile, query, by_location)
         assert {hit.asset for hit in found} == {hit.asset for hit in names} & passing
 
 
@@ -238,7 +239,7 @@ def test_no_statement_reads_a_whole_table_of_texts(
     pile: sqlite3.Connection, query: str, condition: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(words, "MAX_ROWS", 10)
-    monkeypatch.setattr(words, "MAX_FEW_ASSETS", 15)
+    monkeypatch.setattr(words, "MAX_FEW_ROWS", 15)
     statements: list[str] = []
     pile.set_trace_callback(statements.append)
     search_passages(pile, query, ["ocr"], Condition(condition, ()))

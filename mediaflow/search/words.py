@@ -17,7 +17,7 @@ MAX_ROWS = 3_000
 # Rows that pass the filter and are compared in full, and hits that are returned.
 MAX_RANKED, MAX_HITS = 1_000, 400
 # Where a filter passes no more than this, all of it is compared for common words.
-MAX_FEW_ASSETS, MAX_FEW_ROWS = 1_500, 6_000
+MAX_FEW_ROWS = 6_000
 # Constants of BM25, which orders hits that hold the same words.
 SATURATION, LENGTH = 1.2, 0.75
 
@@ -76,7 +76,9 @@ def search_passages(
 
 def search_names(db: sqlite3.Connection, query: str, condition: Condition) -> list[TextHit]:
     """Files, of assets that pass, whose name or nearest folders hold words of the query; best first."""
-    rows = "(SELECT id, asset, 'name' AS source FROM locations WHERE asset IS NOT NULL)"
+    # A filter may be about the location too. The + keeps SQLite from walking through a library by its index.
+    columns = "id, asset, 'name' AS source, +library AS library, gone"
+    rows = f"(SELECT {columns} FROM locations WHERE asset IS NOT NULL)"
     scores = _search(db, query, _Texts("names_words", rows, ["name"], condition))
     found = db.execute(
         "SELECT id, asset, words FROM locations WHERE id IN (SELECT value FROM json_each(?))",
@@ -95,19 +97,23 @@ def _search(db: sqlite3.Connection, query: str, texts: _Texts) -> dict[int, floa
             known[id] += term.rarity
     ids = _passing(db, texts, sorted(known, key=lambda id: -known[id]))
     if any(term.common for term in terms):
-        ids += _of_common(db, texts, terms, selective=len(ids) < MAX_HITS)
+        ids += _of_common(db, texts, terms, len(ids) / len(known) if len(ids) < MAX_HITS else 1.0)
     return _scores(db, texts, terms, list(dict.fromkeys(ids)))
 
 
 def _terms(db: sqlite3.Connection, query: str, index: str) -> list[_Term]:
     """The query's words, found or not, and those of its phrases that are found; the rarest first."""
     words, phrases = query_units(query)
-    # Ids are given away in order, so that the largest is about the number of rows.
-    last = db.execute(f"SELECT rowid FROM {index} ORDER BY rowid DESC LIMIT 1").fetchone()
-    total = last[0] if last else 0
+    total = _last(db, index)
     terms = [_term(db, unit, index, total) for unit in words]
     terms += [term for unit in phrases if (term := _term(db, unit, index, total)).ids]
     return sorted(terms, key=lambda term: -term.rarity)
+
+
+def _last(db: sqlite3.Connection, index: str) -> int:
+    """The largest id, which is about the number of rows: ids are given away in order."""
+    row = db.execute(f"SELECT rowid FROM {index} ORDER BY rowid DESC LIMIT 1").fetchone()
+    return int(row[0]) if row else 0
 
 
 def _term(db: sqlite3.Connection, unit: Unit, index: str, total: int) -> _Term:
@@ -133,7 +139,7 @@ def _passing(db: sqlite3.Connection, texts: _Texts, ids: Iterable[int]) -> list[
     """The first MAX_RANKED of the rows that pass the filter, in the same order."""
     condition, parameters = texts.where()
     rows = db.execute(
-        f"SELECT id FROM (SELECT t.id, t.asset, t.source FROM json_each(?) j CROSS JOIN {texts.rows} t"
+        f"SELECT id FROM (SELECT t.* FROM json_each(?) j CROSS JOIN {texts.rows} t"
         f" ON t.id = j.value) WHERE {condition} LIMIT ?",
         (json.dumps(list(ids)), *parameters, MAX_RANKED),
     )
@@ -144,44 +150,37 @@ def _matching(db: sqlite3.Connection, texts: _Texts, match: str) -> list[int]:
     """Rows that pass the filter and match, MAX_HITS at most."""
     condition, parameters = texts.where()
     rows = db.execute(
-        f"SELECT id FROM (SELECT t.id, t.asset, t.source FROM {texts.index} w CROSS JOIN {texts.rows} t"
+        f"SELECT id FROM (SELECT t.* FROM {texts.index} w CROSS JOIN {texts.rows} t"
         f" ON t.id = w.rowid WHERE {texts.index} MATCH ?) WHERE {condition} LIMIT ?",
         (match, *parameters, MAX_HITS),
     )
     return [row[0] for row in rows]
 
 
-def _of_common(db: sqlite3.Connection, texts: _Texts, terms: Sequence[_Term], selective: bool) -> list[int]:
+def _of_common(db: sqlite3.Connection, texts: _Texts, terms: Sequence[_Term], passing: float) -> list[int]:
     """Further rows that pass the filter, where words are in too many rows to look at each.
 
-    `selective` says that the filter leaves little of the first rows. Then either few assets pass, and all of
-    their rows are taken; or the words are in so many rows that some that pass come soon.
+    `passing` is the share of the first rows that pass, or 1 where these are enough. Where not, either
+    few rows pass at all, and all are taken; or words are in so many rows that some that pass come soon.
     """
-    few = _few_rows(db, texts) if selective else None
-    if few is not None:
-        return few
+    if passing * _last(db, texts.index) < 2 * MAX_FEW_ROWS:
+        few = _few_rows(db, texts)
+        if few is not None:
+            return few
     held, common = [term for term in terms if term.ids], [term for term in terms if term.common]
     together = [" AND ".join(t.match for t in group) for group in (held, common) if len(group) > 1]
     found: list[int] = []
-    for match in [*together, *(term.match for term in common if selective)]:
+    for match in [*together, *(term.match for term in common if passing < 1)]:
         if len(found) < MAX_HITS:
             found += _matching(db, texts, match)
     return found
 
 
 def _few_rows(db: sqlite3.Connection, texts: _Texts) -> list[int] | None:
-    """All rows that pass the filter, where it passes few assets with few rows."""
-    assets = db.execute(
-        f"SELECT asset FROM (SELECT id AS asset FROM assets) WHERE {texts.condition.sql} LIMIT ?",
-        (*texts.condition.parameters, MAX_FEW_ASSETS + 1),
-    ).fetchall()
-    if len(assets) > MAX_FEW_ASSETS:
-        return None
-    sources = ",".join("?" * len(texts.sources))
+    """All rows that pass the filter, where they are few."""
+    condition, parameters = texts.where()
     rows = db.execute(
-        f"SELECT id FROM {texts.rows} WHERE asset IN (SELECT value FROM json_each(?))"
-        f" AND source IN ({sources}) LIMIT ?",
-        (json.dumps([row[0] for row in assets]), *texts.sources, MAX_FEW_ROWS + 1),
+        f"SELECT id FROM {texts.rows} WHERE {condition} LIMIT ?", (*parameters, MAX_FEW_ROWS + 1)
     ).fetchall()
     return None if len(rows) > MAX_FEW_ROWS else [row[0] for row in rows]
 
