@@ -136,12 +136,12 @@ DAMAGES: dict[str, tuple[Callable[[str], object], str, str]] = {
         "other",
     ),
     "an index of words without its words": (
-        lambda _: change("INSERT INTO passages_words (passages_words) VALUES ('delete-all')"),
+        lambda _: change("DELETE FROM passages_words"),
         "catalog",
         "passages_words",
     ),
     "names without their words": (
-        lambda _: change("INSERT INTO names_words (names_words) VALUES ('delete-all')"),
+        lambda _: change("DELETE FROM names_words"),
         "catalog",
         "names_words",
     ),

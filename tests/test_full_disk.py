@@ -136,7 +136,7 @@ def test_a_damaged_catalog_says_so_when_it_is_read(disk: Disk) -> None:
     with path.open("r+b") as file:
         file.seek(size // 2)
         file.write(b"\xff" * (size // 4))
-    with closing(database.connect()) as db, pytest.raises(CatalogError, match="damaged.*doctor"):
+    with pytest.raises(CatalogError, match="damaged.*doctor"), closing(database.connect()) as db:
         list(db.execute("SELECT * FROM assets"))
 
 

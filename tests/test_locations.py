@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import unicodedata
 
 import pytest
 
 from mediaflow.catalog import assets, locations
 from mediaflow.catalog.locations import Candidate, Scope
+from mediaflow.ops.forget import forget
 from mediaflow.settings import load_settings
 
 
@@ -45,6 +47,35 @@ def test_a_name_is_kept_byte_by_byte(db: sqlite3.Connection, name: bytes) -> Non
     enter(db, b"/wei\xdf/" + name)
     assert found(db, b"/wei\xdf") == {b"/wei\xdf/" + name}
     assert locations.of_path(db, b"/wei\xdf/" + name) is not None
+
+
+MAC = "/Volumes/Übung/Café Renée.png"
+FORMS = [
+    unicodedata.normalize("NFC", MAC),
+    unicodedata.normalize("NFD", MAC),
+    unicodedata.normalize("NFC", "/Volumes/Übung/") + unicodedata.normalize("NFD", "Café Renée.png"),
+    unicodedata.normalize("NFD", "/Volumes/Übung/") + unicodedata.normalize("NFC", "Café Renée.png"),
+]
+
+
+@pytest.mark.parametrize("stored", FORMS)
+@pytest.mark.parametrize("typed", FORMS)
+def test_a_path_is_known_in_every_unicode_form(db: sqlite3.Connection, stored: str, typed: str) -> None:
+    enter(db, stored.encode())
+    row = locations.of_path(db, typed.encode())
+    assert row is not None
+    assert os.path.join(row["folder"], row["name"]) == stored.encode()
+    folder = os.path.dirname(typed).encode()
+    assert found(db, *locations.as_known(db, Scope("default", (folder,))).roots) == {stored.encode()}
+    assert forget(db, Scope("default", (typed.encode(),))).locations == 1
+
+
+def test_two_paths_that_differ_in_their_unicode_form_alone_are_two(db: sqlite3.Connection) -> None:
+    enter(db, *(form.encode() for form in FORMS[:2]))
+    for form in FORMS[:2]:
+        scope = Scope("default", (form.encode(),))
+        assert locations.as_known(db, scope) == scope
+        assert forget(db, scope).locations == 1
 
 
 def test_libraries_do_not_see_each_other(db: sqlite3.Connection) -> None:

@@ -7,7 +7,9 @@ import sqlite3
 import pytest
 
 from mediaflow.catalog import assets, passages
-from mediaflow.catalog.passages import LONGEST, Passage
+from mediaflow.catalog.passages import MAX_CHARACTERS, Passage
+from mediaflow.search.filters import EVERYTHING
+from mediaflow.search.words import search_passages
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def test_text_of_another_moment_of_a_video_is_another_passage() -> None:
 def test_speech_runs_on_to_a_length_that_a_search_can_answer_with() -> None:
     segments = [{"text": f" sentence {n} " + "x" * 80, "start": float(n), "end": n + 1.0} for n in range(10)]
     cut = passages.cut("transcribe", {"segments": segments})
-    assert all(len(passage.text) <= LONGEST for passage in cut)
+    assert all(len(passage.text) <= MAX_CHARACTERS for passage in cut)
     assert len(cut) > 1
     assert (cut[0].start, cut[-1].end) == (0.0, 10.0)
     assert [passage.start for passage in cut[1:]] == [passage.end for passage in cut[:-1]]
@@ -64,3 +66,19 @@ def test_words_of_replaced_text_are_not_found_any_more(db: sqlite3.Connection, a
     assert db.execute(query, ("kase",)).fetchone()[0] == 0
     assets.forget(db, asset)
     assert db.execute(query, ("quittung",)).fetchone()[0] == 0
+
+
+def test_a_word_divided_between_passages_and_pages_is_found_and_shown_as_read(
+    db: sqlite3.Connection, asset: int
+) -> None:
+    long = "x" * MAX_CHARACTERS
+    lines = ocr((long, 1, None), ("die Versicherungs-", 1, None), ("bestätigung und Heizkosten-", 2, None))
+    lines["lines"] += ocr(("abrechnung " + long, 3, None))["lines"]  # type: ignore[operator]
+    passages.replace(db, asset, "ocr", passages.cut("ocr", lines))
+    assert len(passages.of(db, asset, "ocr")) == 4
+    for query, page, text in (
+        ("Versicherungsbestätigung", 1, "die Versicherungs-"),
+        ("Heizkostenabrechnung", 2, "bestätigung und Heizkosten-"),
+    ):
+        [hit] = search_passages(db, query, ["ocr"], EVERYTHING)
+        assert (hit.page, hit.text) == (page, text)

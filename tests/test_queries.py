@@ -11,9 +11,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as some
 
-from mediaflow.catalog import database
-from mediaflow.search import words
-from mediaflow.search.words import _match, mark, query_words, search_names, search_passages
+from mediaflow.catalog import assets, database, locations, passages
+from mediaflow.catalog.locations import Candidate
+from mediaflow.catalog.passages import Passage
+from mediaflow.search import query as limits
+from mediaflow.search.filters import EVERYTHING
+from mediaflow.search.highlight import mark
+from mediaflow.search.query import query_words
+from mediaflow.search.words import search_names, search_passages
 
 SYNTAX = [
     '"', "*", "AND", "OR", "NOT", "NEAR", "NEAR(a b, 2)", "(", ")", "^", "+", "-", ":", "{text} :",
@@ -32,28 +37,13 @@ queries = some.one_of(
 def db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]:
     """A catalog with one passage, `secret`, and one file, `cat.png`."""
     with closing(database.connect(tmp_path_factory.mktemp("catalog") / "catalog.sqlite")) as connection:
-        connection.executescript("""
-            INSERT INTO assets (id, hash, kind, bytes, media, added) VALUES (1, 'x', 'image', 1, '{}', 0);
-            INSERT INTO locations (library, folder, name, words, size, mtime_ns, asset, state, changed)
-                VALUES ('default', '/a', 'cat.png', 'cat.png a', 1, 1, 1, 'done', 0);
-        """)
-        columns = {row[1] for row in connection.execute("PRAGMA table_info(passages)")}
-        values = {"asset": 1, "source": "ocr", "ordinal": 0, "text": "secret"}
-        named = {key: value for key, value in values.items() if key in columns}
-        connection.execute(
-            f"INSERT INTO passages ({', '.join(named)}) VALUES ({', '.join('?' * len(named))})",
-            list(named.values()),
+        [location] = locations.enqueue(
+            connection, "default", 1, "j", [Candidate(b"/a", b"cat.png", 1, 1, None)]
         )
+        asset = assets.add(connection, "x", "image", 1, {})
+        locations.prepared(connection, location, asset)
+        passages.replace(connection, asset, "ocr", [Passage("secret")])
         yield connection
-
-
-@given(some.text(some.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1))
-@example("AND")
-@example('"')
-@example("a:b*")
-@settings(max_examples=300, deadline=None)
-def test_a_word_is_a_word_to_the_index_whatever_is_in_it(db: sqlite3.Connection, word: str) -> None:
-    db.execute("SELECT 1 FROM passages_words WHERE passages_words MATCH ?", (_match([word]),)).fetchall()
 
 
 @given(queries)
@@ -62,7 +52,9 @@ def test_a_word_is_a_word_to_the_index_whatever_is_in_it(db: sqlite3.Connection,
 @example("\0")
 @settings(max_examples=400, deadline=None)
 def test_no_query_breaks_the_syntax_of_full_text_search(db: sqlite3.Connection, query: str) -> None:
-    for hit in search_passages(db, query, ["ocr", "speech"]) + search_names(db, query):
+    for hit in search_passages(db, query, ["ocr", "speech"], EVERYTHING) + search_names(
+        db, query, EVERYTHING
+    ):
         assert 0 < hit.score <= 1.0000001
     mark("a secret cat", query, "<", ">")
 
@@ -70,20 +62,16 @@ def test_no_query_breaks_the_syntax_of_full_text_search(db: sqlite3.Connection, 
 @given(some.lists(some.sampled_from([word for word in SYNTAX if "secret" not in word]), max_size=8))
 @settings(max_examples=200, deadline=None)
 def test_operators_neither_exclude_nor_find_anything(db: sqlite3.Connection, syntax: list[str]) -> None:
-    assert not search_passages(db, " ".join(syntax), ["ocr"])
-    assert search_passages(db, " ".join([*syntax, "secret"]), ["ocr"])
+    assert not search_passages(db, " ".join(syntax), ["ocr"], EVERYTHING)
+    assert search_passages(db, " ".join([*syntax, "secret"]), ["ocr"], EVERYTHING)
 
 
 @pytest.mark.parametrize("length", [10_000, 3_000_000])
 def test_a_query_as_long_as_a_book_is_bounded(db: sqlite3.Connection, length: int) -> None:
     for query in ("secret " + "a" * length, "secret " + " ".join(f"w{n}" for n in range(length // 6))):
         started = time.monotonic()
-        assert search_passages(db, query, ["ocr"])
-        search_names(db, query)
+        assert search_passages(db, query, ["ocr"], EVERYTHING)
+        search_names(db, query, EVERYTHING)
         assert time.monotonic() - started < 10
-        assert max(map(len, query_words(query))) <= words.MOST_CHARACTERS
-        assert len(query_words(query)) <= words.MOST_WORDS
-
-
-def test_a_quote_in_a_word_stays_a_letter_of_it(db: sqlite3.Connection) -> None:
-    assert words._match(['a" OR "secret']) == '"a"" OR ""secret"*'
+        assert max(map(len, query_words(query))) <= limits.MAX_CHARACTERS
+        assert len(query_words(query)) <= limits.MAX_WORDS

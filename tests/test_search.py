@@ -20,8 +20,11 @@ from mediaflow.catalog.locations import Candidate
 from mediaflow.catalog.passages import Passage
 from mediaflow.errors import UsageError
 from mediaflow.search.engine import Searcher
+from mediaflow.search.filters import EVERYTHING
+from mediaflow.search.highlight import mark
+from mediaflow.search.query import query_words
 from mediaflow.search.request import Request, Result
-from mediaflow.search.words import mark, query_words, search_names, search_passages
+from mediaflow.search.words import search_names, search_passages
 
 OLD, NEW = datetime(2020, 5, 1).timestamp(), datetime(2024, 5, 1).timestamp()  # noqa: DTZ001 - local, as files are
 
@@ -193,7 +196,10 @@ SYNTAX = some.lists(
 @settings(max_examples=300, deadline=None)
 @given(query=SYNTAX)
 def test_no_query_is_syntax(shared: sqlite3.Connection, query: str) -> None:
-    for hit in [*search_passages(shared, query, ["ocr", "speech"]), *search_names(shared, query)]:
+    for hit in [
+        *search_passages(shared, query, ["ocr", "speech"], EVERYTHING),
+        *search_names(shared, query, EVERYTHING),
+    ]:
         assert 0 <= hit.score <= 1
     assert (
         mark("a quoted text", query, "\x02", "\x03").replace("\x02", "").replace("\x03", "")
@@ -210,5 +216,5 @@ def test_any_text_can_be_asked_for(shared: sqlite3.Connection, query: str) -> No
 
 def test_a_query_of_ten_thousand_words_is_answered(shared: sqlite3.Connection) -> None:
     started = time.monotonic()
-    search_passages(shared, " ".join(f"word{n}" for n in range(10_000)), ["ocr"])
+    search_passages(shared, " ".join(f"word{n}" for n in range(10_000)), ["ocr"], EVERYTHING)
     assert time.monotonic() - started < 5

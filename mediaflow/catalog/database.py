@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from mediaflow.catalog import fulltext
 from mediaflow.catalog.border import Connection, translated
 from mediaflow.catalog.schema import MIGRATIONS
 from mediaflow.disk import full
@@ -71,6 +72,7 @@ def _open(path: Path, *, alone: bool = False) -> Connection:
         # A sort must not need a disk that may be full.
         db.execute("PRAGMA temp_store = MEMORY")
         _migrate(db, path)
+        _index_text(db)
     except BaseException:
         db.close()
         raise
@@ -130,6 +132,22 @@ def _migrate(db: sqlite3.Connection, path: Path) -> None:
             db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
     if _version(db) > len(MIGRATIONS):
         raise CatalogError(f"{path} was written by a newer mediaflow. Update mediaflow to read it.")
+
+
+def _index_text(db: sqlite3.Connection) -> None:
+    """Index the text that is not yet: all of it after an update, or rows that another program added.
+
+    All processes that open the catalog take turns, a batch each in a transaction of its own, until it is
+    done: one that is killed loses its batch only, and no search looks into half an index.
+    """
+    if not any(fulltext.unindexed(db, name) for name in fulltext.NAMES):
+        return
+    progress = fulltext.Progress(db)
+    for name in fulltext.NAMES:
+        while fulltext.unindexed(db, name):
+            with transaction(db):
+                fulltext.index(db, name, fulltext.BATCH)
+            progress.show()
 
 
 def _version(db: sqlite3.Connection) -> int:

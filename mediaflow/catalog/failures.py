@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mediaflow.catalog import locations, work
-from mediaflow.catalog.locations import Scope
+from mediaflow.catalog.locations import Scope, as_known
 from mediaflow.queues.lineage import ancestors, is_given_back
 
 
@@ -32,7 +32,7 @@ def failures(
     db: sqlite3.Connection, scope: Scope, stages: Sequence[str] = (), reason: str | None = None
 ) -> list[Failure]:
     """What failed in `scope`, newest first; only in `stages` and with `reason` in its reason, if given."""
-    condition, parameters = scope.where()
+    condition, parameters = as_known(db, scope).where()
     rows = db.execute(
         f"""
         SELECT l.folder, l.name, 'prepare' AS stage, l.reason, l.attempts, l.due, l.changed AS last

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from mediaflow.catalog import retries
+from mediaflow.catalog import fulltext, retries
 from mediaflow.catalog.database import storable
 from mediaflow.media.kinds import ending
 
@@ -117,6 +118,7 @@ def enqueue(
         ).fetchone()
         if row:
             ids.append(row[0])
+    fulltext.index(db, "names")
     return ids
 
 
@@ -244,14 +246,46 @@ def is_for(db: sqlite3.Connection, location: int, job: str) -> bool:
 
 
 def of_path(db: sqlite3.Connection, path: bytes, library: str | None = None) -> sqlite3.Row | None:
-    """The newest location of this path, in `library` or any."""
-    folder, name = os.path.split(path)
-    row: sqlite3.Row | None = db.execute(
-        "SELECT * FROM locations WHERE folder = ? AND name = ? AND (? IS NULL OR library = ?)"
-        " ORDER BY gone IS NOT NULL, changed DESC LIMIT 1",
-        (folder, name, library, library),
-    ).fetchone()
-    return row
+    """The newest location of this path, in `library` or any.
+
+    Where there is none, that of the path in another Unicode form: names from a Mac are decomposed.
+    """
+    for form in forms_of(path):
+        folder, name = os.path.split(form)
+        row: sqlite3.Row | None = db.execute(
+            "SELECT * FROM locations WHERE folder = ? AND name = ? AND (? IS NULL OR library = ?)"
+            " ORDER BY gone IS NOT NULL, changed DESC LIMIT 1",
+            (folder, name, library, library),
+        ).fetchone()
+        if row:
+            return row
+    return None
+
+
+def as_known(db: sqlite3.Connection, scope: Scope) -> Scope:
+    """The scope, with each root that holds nothing in the Unicode form in which it does."""
+    roots = (
+        next((f for f in forms_of(root) if _holds(db, Scope(scope.library, (f,)))), root)
+        for root in scope.roots
+    )
+    return Scope(scope.library, tuple(roots))
+
+
+def _holds(db: sqlite3.Connection, scope: Scope) -> bool:
+    condition, parameters = scope.where()
+    return (
+        db.execute(f"SELECT 1 FROM locations l WHERE {condition} LIMIT 1", parameters).fetchone() is not None
+    )
+
+
+def forms_of(path: bytes) -> list[bytes]:
+    """The path as it is, then with folders and name composed (NFC) or decomposed (NFD), each for itself."""
+    folders, name = os.path.split(os.fsdecode(path))
+    names = [name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))]
+    parents = [folders, *(unicodedata.normalize(form, folders) for form in ("NFC", "NFD"))]
+    return list(
+        dict.fromkeys(os.fsencode(os.path.join(parent, name)) for parent in parents for name in names)
+    )
 
 
 def candidates(db: sqlite3.Connection, library: str, paths: Iterable[bytes]) -> list[Candidate]:

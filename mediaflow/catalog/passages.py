@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from mediaflow.catalog import fulltext
+
 # Long enough to hold a thought for the text encoder, short enough to name the second it was said.
-LONGEST = 320
+MAX_CHARACTERS = 320
 SOURCES = {"ocr": "ocr", "transcribe": "speech"}
 
 
@@ -38,14 +40,14 @@ def cut(task: str, data: dict[str, Any]) -> list[Passage]:
 
 
 def _join(pieces: Iterable[Passage], apart: str) -> Iterator[Passage]:
-    """Neighbouring pieces of the same page put together up to LONGEST characters."""
+    """Neighbouring pieces of the same page, joined up to MAX_CHARACTERS characters."""
     open_: Passage | None = None
     for piece in pieces:
         if not piece.text:
             continue
         # Text seen at another time in a video is another passage, speech runs on.
         together = open_ and open_.page == piece.page and (apart == " " or open_.start == piece.start)
-        if open_ and together and len(open_.text) + len(piece.text) < LONGEST:
+        if open_ and together and len(open_.text) + len(piece.text) < MAX_CHARACTERS:
             open_ = Passage(open_.text + apart + piece.text, open_.page, open_.start, piece.end)
             continue
         if open_:
@@ -67,6 +69,7 @@ def replace(db: sqlite3.Connection, asset: int, source: str, passages: list[Pass
         "INSERT INTO passages (asset, source, ordinal, text, page, start, end) VALUES (?, ?, ?, ?, ?, ?, ?)",
         [(asset, source, ordinal, *passage) for ordinal, passage in enumerate(new)],
     )
+    fulltext.index(db, "passages")
     return True
 
 

@@ -177,7 +177,8 @@ MIGRATIONS: tuple[str, ...] = (
     );
     """,
     """
-    -- A location may be skipped: it is no medium. SQLite changes a CHECK only with the whole table.
+    -- A location may be skipped: it is no medium. SQLite changes a CHECK only with the whole table,
+    -- whose triggers the next migration replaces.
     DROP TRIGGER names_added;
     DROP TRIGGER names_removed;
     CREATE TABLE locations_new (
@@ -209,14 +210,37 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX locations_asset ON locations (asset);
     CREATE INDEX locations_run ON locations (run);
     CREATE INDEX locations_state ON locations (state) WHERE state != 'done';
-    CREATE TRIGGER names_added AFTER INSERT ON locations BEGIN
-        INSERT INTO names_words (rowid, words) VALUES (new.id, new.words);
-    END;
-    CREATE TRIGGER names_removed AFTER DELETE ON locations BEGIN
-        INSERT INTO names_words (names_words, rowid, words) VALUES ('delete', old.id, old.words);
-    END;
     UPDATE locations SET state = 'skipped', due = NULL, permanent = 0
      WHERE state = 'failed' AND permanent AND NOT claims_medium(name)
        AND (reason LIKE 'not a media file%' OR reason = 'the file is empty');
+    """,
+    """
+    -- Full text over tokens made by mediaflow/text.py, joined with spaces. The tables keep the tokens
+    -- themselves, so that rows can be removed, and the catalog written, without the code that makes them.
+    DROP TRIGGER passages_added;
+    DROP TRIGGER passages_removed;
+    DROP TABLE passages_words;
+    DROP TABLE names_words;
+    CREATE VIRTUAL TABLE passages_words USING fts5 (words, tokenize = "ascii tokenchars '$+<=>|~'");
+    CREATE VIRTUAL TABLE names_words USING fts5 (words, tokenize = "ascii tokenchars '$+<=>|~'");
+    -- Rows that are not in the full text yet; mediaflow/catalog/fulltext.py enters them.
+    CREATE TABLE passages_unindexed (id INTEGER PRIMARY KEY);
+    CREATE TABLE names_unindexed (id INTEGER PRIMARY KEY);
+    INSERT INTO passages_unindexed SELECT id FROM passages;
+    INSERT INTO names_unindexed SELECT id FROM locations;
+    CREATE TRIGGER passages_added AFTER INSERT ON passages BEGIN
+        INSERT INTO passages_unindexed (id) VALUES (new.id);
+    END;
+    CREATE TRIGGER passages_removed AFTER DELETE ON passages BEGIN
+        DELETE FROM passages_words WHERE rowid = old.id;
+        DELETE FROM passages_unindexed WHERE id = old.id;
+    END;
+    CREATE TRIGGER names_added AFTER INSERT ON locations BEGIN
+        INSERT INTO names_unindexed (id) VALUES (new.id);
+    END;
+    CREATE TRIGGER names_removed AFTER DELETE ON locations BEGIN
+        DELETE FROM names_words WHERE rowid = old.id;
+        DELETE FROM names_unindexed WHERE id = old.id;
+    END;
     """,
 )

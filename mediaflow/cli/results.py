@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from mediaflow.cli.output import console, path_text, timecode
 from mediaflow.names import readable
+from mediaflow.search.highlight import mark
 from mediaflow.search.request import Match, Result
-from mediaflow.search.words import mark
 
 if TYPE_CHECKING:
     from rich.text import Text

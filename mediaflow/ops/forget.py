@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mediaflow.catalog import assets
 from mediaflow.catalog.database import transaction
-from mediaflow.catalog.locations import Scope
+from mediaflow.catalog.locations import Scope, as_known
 from mediaflow.media import cache
 
 
@@ -21,7 +21,7 @@ class Forgotten:
 
 def forget(db: sqlite3.Connection, scope: Scope, *, only_gone: bool = False) -> Forgotten:
     """Forget the locations in `scope` (only those marked as gone), and assets that no location holds."""
-    condition, parameters = scope.where()
+    condition, parameters = as_known(db, scope).where()
     condition += " AND l.gone IS NOT NULL" if only_gone else ""
     with transaction(db):
         held = db.execute(

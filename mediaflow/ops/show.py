@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mediaflow.catalog import findings
-from mediaflow.catalog.locations import Scope
+from mediaflow.catalog.locations import Scope, as_known
 
 
 def describe(db: sqlite3.Connection, location: sqlite3.Row) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def describe(db: sqlite3.Connection, location: sqlite3.Row) -> dict[str, Any]:
 
 def describe_all(db: sqlite3.Connection, scope: Scope) -> Iterator[dict[str, Any]]:
     """`describe` for every prepared location in `scope`, by path."""
-    condition, parameters = scope.where()
+    condition, parameters = as_known(db, scope).where()
     rows = db.execute(
         f"SELECT * FROM locations l WHERE {condition} AND l.asset IS NOT NULL AND l.gone IS NULL"
         " ORDER BY l.folder, l.name",

@@ -14,10 +14,11 @@ from mediaflow.index.reader import SpaceReader
 from mediaflow.models import encoders
 from mediaflow.search import by_example
 from mediaflow.search.calibrate import Background
-from mediaflow.search.filters import Eligible, eligible
+from mediaflow.search.filters import EVERYTHING, Eligible, eligible
 from mediaflow.search.fuse import Evidence, fuse, text_evidence
+from mediaflow.search.query import query_words
 from mediaflow.search.request import Match, Request, Result, Where
-from mediaflow.search.words import query_words, search_names, search_passages
+from mediaflow.search.words import search_names, search_passages
 from mediaflow.settings import load_settings
 
 if TYPE_CHECKING:
@@ -110,13 +111,13 @@ class Searcher:
         words = len(query_words(request.text))
         spoken = [SOURCES[place] for place in places if place in ("ocr", "speech")]
         if spoken:
-            found += text_evidence(search_passages(self.db, request.text, spoken), words)
+            found += text_evidence(search_passages(self.db, request.text, spoken, EVERYTHING), words)
             space = encoders.text_space(self.settings)
             found += self._in_space(
                 space, lambda texts: self.text_encoder.encode_texts(texts), request, places
             )
         if "name" in places:
-            found += text_evidence(search_names(self.db, request.text), words)
+            found += text_evidence(search_names(self.db, request.text, EVERYTHING), words)
         if "image" in places:
             space = encoders.image_space(self.settings)
             found += self._in_space(

@@ -16,6 +16,17 @@ CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True)
+class Condition:
+    """A boolean SQL expression over a column `asset`, and its parameters."""
+
+    sql: str
+    parameters: tuple[object, ...]
+
+
+EVERYTHING = Condition("1", ())
+
+
+@dataclass(frozen=True, slots=True)
 class Eligible:
     """An asset that passed, at the first of its locations by path."""
 

@@ -1,29 +1,25 @@
-"""Full text: what was read, heard or is in a name, by words. A query is data here, never FTS5 syntax."""
+"""Full text: what was read, heard or is in a name, by words."""
 
 from __future__ import annotations
 
+import json
 import math
-import re
 import sqlite3
-import unicodedata
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-# Words that say nothing about what is looked for, in the two languages questions come in.
-STOP_WORDS = (
-    "a an and are as at be been but by did do does for from had has have he her his i in is it its me "
-    "my of on or our she that the their them there they this to was we were what when where which who "
-    "will with would you your about aber als am an auch auf aus bei bin bis da dann das dass dem den "
-    "der des die dies diese dieser doch ein eine einem einen einer eines er es für hat haben hatte "
-    "ich ihr ihre im in ist ja kann man mein meine mich mir mit nach nicht noch nur oder sein seine "
-    "sich sie sind so über um und uns unser von vor war was wenn wer wie wir wird wo zu zum zur "
-)
-WORD = re.compile(r"[^\W_]+")  # as the full-text index cuts them
-# Long enough that what begins with it is a form of the same word: Rechnung, Rechnungen.
-PREFIX_FROM = 5
-CANDIDATES = 400
-# What is looked at of a query: somebody may paste a book, and each word costs a look-up.
-MOST_CHARACTERS, MOST_WORDS = 10_000, 64
+from mediaflow.search.filters import Condition
+from mediaflow.search.query import Unit, query_units
+
+# Rows of a word that are looked at; a word in more is common.
+MAX_ROWS = 3_000
+# Rows that pass the filter and are compared in full, and hits that are returned.
+MAX_RANKED, MAX_HITS = 1_000, 400
+# Where a filter passes no more than this, all of it is compared for common words.
+MAX_FEW_ROWS = 6_000
+# Constants of BM25, which orders hits that hold the same words.
+SATURATION, LENGTH = 1.2, 0.75
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,95 +35,174 @@ class TextHit:
     end: float | None = None
 
 
-def fold(text: str) -> str:
-    """Lower case without diacritics, as the full-text index has it; ß as ss."""
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
-    return "".join(letter for letter in decomposed if not unicodedata.combining(letter))
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """A full-text table, the rows it indexes (with columns id, asset, source), and a filter on these."""
+
+    index: str
+    rows: str
+    sources: Sequence[str]
+    condition: Condition
+
+    def where(self) -> tuple[str, list[object]]:
+        marks = ",".join("?" * len(self.sources))
+        return f"source IN ({marks}) AND ({self.condition.sql})", [*self.sources, *self.condition.parameters]
 
 
-def query_words(query: str) -> list[str]:
-    """The folded words of a query that carry meaning, at most MOST_WORDS; any words where none does."""
-    found = dict.fromkeys(fold(word) for word in WORD.findall(query[:MOST_CHARACTERS]))
-    words = [word for word in found if word]
-    telling = [word for word in words if word not in _STOP and (len(word) > 1 or word.isdigit())]
-    return (telling or words)[:MOST_WORDS]
+@dataclass(frozen=True, slots=True)
+class _Term:
+    """A word or phrase of a query, with how much it tells; `ids` are its first rows."""
+
+    match: str
+    needles: tuple[str, ...]
+    rarity: float
+    ids: list[int]
+    common: bool
 
 
-_STOP = frozenset(fold(word) for word in STOP_WORDS.split())
-
-
-def search_passages(db: sqlite3.Connection, query: str, sources: Sequence[str]) -> list[TextHit]:
-    """Passages of `sources` (ocr, speech) that hold words of the query, best first."""
-    words = query_words(query)
-    if not words:
-        return []
-    marks = ",".join("?" * len(sources))
+def search_passages(
+    db: sqlite3.Connection, query: str, sources: Sequence[str], condition: Condition
+) -> list[TextHit]:
+    """Passages of `sources` (ocr, speech), of assets that pass, that hold words of the query; best first."""
+    scores = _search(db, query, _Texts("passages_words", "passages", sources, condition))
     rows = db.execute(
-        "SELECT p.asset, p.source, p.text, p.page, p.start, p.end"
-        " FROM passages_words w JOIN passages p ON p.id = w.rowid"
-        f" WHERE passages_words MATCH ? AND p.source IN ({marks}) ORDER BY bm25(passages_words) LIMIT ?",
-        (_match(words), *sources, CANDIDATES),
-    ).fetchall()
-    rarity = _rarity(db, "passages", words)
-    hits = [
-        TextHit(row["asset"], row["source"], _coverage(words, rarity, row["text"]), *row[2:6]) for row in rows
-    ]
-    return sorted(hits, key=lambda hit: -hit.score)
-
-
-def search_names(db: sqlite3.Connection, query: str) -> list[TextHit]:
-    """Files whose name, or whose nearest folders' names, hold words of the query, best first."""
-    words = query_words(query)
-    if not words:
-        return []
-    rows = db.execute(
-        "SELECT l.asset, l.words, l.name FROM names_words w JOIN locations l ON l.id = w.rowid"
-        " WHERE names_words MATCH ? AND l.asset IS NOT NULL ORDER BY bm25(names_words) LIMIT ?",
-        (_match(words), CANDIDATES),
-    ).fetchall()
-    rarity = _rarity(db, "locations", words)
-    hits = [TextHit(row[0], "name", _coverage(words, rarity, row[1]), row[1]) for row in rows]
-    return sorted(hits, key=lambda hit: -hit.score)
-
-
-def mark(text: str, query: str, opening: str, closing: str) -> str:
-    """The text with the words of the query between two marks."""
-    words = query_words(query)
-    return WORD.sub(
-        lambda match: f"{opening}{match[0]}{closing}" if _is_one_of(fold(match[0]), words) else match[0], text
+        "SELECT id, asset, source, text, page, start, end FROM passages"
+        " WHERE id IN (SELECT value FROM json_each(?))",
+        (json.dumps(list(scores)),),
     )
+    hits = {row[0]: TextHit(row[1], row[2], scores[row[0]], *row[3:7]) for row in rows}
+    return [hits[id] for id in scores]
 
 
-def _match(words: Sequence[str]) -> str:
-    """The FTS5 expression for any of the words; every word is quoted, so that none is an operator."""
-    forms = {form.replace('"', '""') for word in words for form in (word, word.replace("ss", "ß"))}
-    return " OR ".join(f'"{form}"*' if _begins(form) else f'"{form}"' for form in sorted(forms))
+def search_names(db: sqlite3.Connection, query: str, condition: Condition) -> list[TextHit]:
+    """Files, of assets that pass, whose name or nearest folders hold words of the query; best first."""
+    # A filter may be about the location too. The + keeps SQLite from walking through a library by its index.
+    columns = "id, asset, 'name' AS source, +library AS library, gone"
+    rows = f"(SELECT {columns} FROM locations WHERE asset IS NOT NULL)"
+    scores = _search(db, query, _Texts("names_words", rows, ["name"], condition))
+    found = db.execute(
+        "SELECT id, asset, words FROM locations WHERE id IN (SELECT value FROM json_each(?))",
+        (json.dumps(list(scores)),),
+    )
+    hits = {row[0]: TextHit(row[1], "name", scores[row[0]], row[2]) for row in found}
+    return [hits[id] for id in scores]
 
 
-def _begins(word: str) -> bool:
-    """Whether what begins with the word counts too; scripts without spaces hide words in longer ones."""
-    return len(word) >= PREFIX_FROM or any(ord(letter) > 0x2E80 for letter in word)
+def _search(db: sqlite3.Connection, query: str, texts: _Texts) -> dict[int, float]:
+    """The scores of the best rows by id, best first."""
+    terms = _terms(db, query, texts.index)
+    known: dict[int, float] = defaultdict(float)
+    for term in terms:
+        for id in term.ids:
+            known[id] += term.rarity
+    ids = _passing(db, texts, sorted(known, key=lambda id: -known[id]))
+    if any(term.common for term in terms):
+        ids += _of_common(db, texts, terms, len(ids) / len(known) if len(ids) < MAX_HITS else 1.0)
+    return _scores(db, texts, terms, list(dict.fromkeys(ids)))
 
 
-def _is_one_of(folded: str, words: Sequence[str]) -> bool:
-    return any(folded == word or (_begins(word) and folded.startswith(word)) for word in words)
+def _terms(db: sqlite3.Connection, query: str, index: str) -> list[_Term]:
+    """The query's words, found or not, and those of its phrases that are found; the rarest first."""
+    words, phrases = query_units(query)
+    total = _last(db, index)
+    terms = [_term(db, unit, index, total) for unit in words]
+    terms += [term for unit in phrases if (term := _term(db, unit, index, total)).ids]
+    return sorted(terms, key=lambda term: -term.rarity)
 
 
-def _rarity(db: sqlite3.Connection, table: str, words: Sequence[str]) -> dict[str, float]:
-    """How much each word tells (inverse document frequency), over the rows of `table`."""
-    index = "passages_words" if table == "passages" else "names_words"
-    total = db.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]
-    rarity = {}
-    for word in words:
-        found = db.execute(
-            f"SELECT COUNT(*) FROM {index} WHERE {index} MATCH ?", (_match([word]),)
-        ).fetchone()[0]
-        rarity[word] = math.log(1 + (total - found + 0.5) / (found + 0.5))
-    return rarity
+def _last(db: sqlite3.Connection, index: str) -> int:
+    """The largest id, which is about the number of rows: ids are given away in order."""
+    row = db.execute(f"SELECT rowid FROM {index} ORDER BY rowid DESC LIMIT 1").fetchone()
+    return int(row[0]) if row else 0
 
 
-def _coverage(words: Sequence[str], rarity: dict[str, float], text: str) -> float:
-    """The share of the query's words that a text holds, each counted by its rarity."""
-    there = {fold(word) for word in WORD.findall(text)}
-    held = sum(rarity[word] for word in words if any(_is_one_of(other, [word]) for other in there))
-    return held / (sum(rarity.values()) or 1.0)
+def _term(db: sqlite3.Connection, unit: Unit, index: str, total: int) -> _Term:
+    match = " OR ".join(f'"{form}"' for form in unit.forms)
+    ids = _first_rows(db, index, match)
+    if unit.prefix and len(ids) <= MAX_ROWS:  # else its own rows are enough; joining all forms takes long
+        match = " OR ".join(f'"{form}"*' for form in unit.forms)
+        ids = _first_rows(db, index, match)
+    common = len(ids) > MAX_ROWS
+    # Rows come by their ids: how far the first ones reach says about how many there are.
+    count = min(total, len(ids) * total // ids[-1]) if common else len(ids)
+    rarity = math.log(1 + (total - count + 0.5) / (count + 0.5))
+    needles = tuple(f" {form}" if unit.prefix else f" {form} " for form in unit.forms)
+    return _Term(f"({match})", needles, rarity, ids, common)
+
+
+def _first_rows(db: sqlite3.Connection, index: str, match: str) -> list[int]:
+    rows = db.execute(f"SELECT rowid FROM {index} WHERE {index} MATCH ? LIMIT ?", (match, MAX_ROWS + 1))
+    return [row[0] for row in rows]
+
+
+def _passing(db: sqlite3.Connection, texts: _Texts, ids: Iterable[int]) -> list[int]:
+    """The first MAX_RANKED of the rows that pass the filter, in the same order."""
+    condition, parameters = texts.where()
+    rows = db.execute(
+        f"SELECT id FROM (SELECT t.* FROM json_each(?) j CROSS JOIN {texts.rows} t"
+        f" ON t.id = j.value) WHERE {condition} LIMIT ?",
+        (json.dumps(list(ids)), *parameters, MAX_RANKED),
+    )
+    return [row[0] for row in rows]
+
+
+def _matching(db: sqlite3.Connection, texts: _Texts, match: str) -> list[int]:
+    """Rows that pass the filter and match, MAX_HITS at most."""
+    condition, parameters = texts.where()
+    rows = db.execute(
+        f"SELECT id FROM (SELECT t.* FROM {texts.index} w CROSS JOIN {texts.rows} t"
+        f" ON t.id = w.rowid WHERE {texts.index} MATCH ?) WHERE {condition} LIMIT ?",
+        (match, *parameters, MAX_HITS),
+    )
+    return [row[0] for row in rows]
+
+
+def _of_common(db: sqlite3.Connection, texts: _Texts, terms: Sequence[_Term], passing: float) -> list[int]:
+    """Further rows that pass the filter, where words are in too many rows to look at each.
+
+    `passing` is the share of the first rows that pass, or 1 where these are enough. Where not, either
+    few rows pass at all, and all are taken; or words are in so many rows that some that pass come soon.
+    """
+    if passing * _last(db, texts.index) < 2 * MAX_FEW_ROWS:
+        few = _few_rows(db, texts)
+        if few is not None:
+            return few
+    held, common = [term for term in terms if term.ids], [term for term in terms if term.common]
+    together = [" AND ".join(t.match for t in group) for group in (held, common) if len(group) > 1]
+    found: list[int] = []
+    for match in [*together, *(term.match for term in common if passing < 1)]:
+        if len(found) < MAX_HITS:
+            found += _matching(db, texts, match)
+    return found
+
+
+def _few_rows(db: sqlite3.Connection, texts: _Texts) -> list[int] | None:
+    """All rows that pass the filter, where they are few."""
+    condition, parameters = texts.where()
+    rows = db.execute(
+        f"SELECT id FROM {texts.rows} WHERE {condition} LIMIT ?", (*parameters, MAX_FEW_ROWS + 1)
+    ).fetchall()
+    return None if len(rows) > MAX_FEW_ROWS else [row[0] for row in rows]
+
+
+def _scores(
+    db: sqlite3.Connection, texts: _Texts, terms: Sequence[_Term], ids: list[int]
+) -> dict[int, float]:
+    """The share of the query's words that each row holds, counted by rarity; best first, MAX_HITS at most."""
+    rows = db.execute(
+        f"SELECT rowid, words FROM {texts.index} WHERE rowid IN (SELECT value FROM json_each(?))",
+        (json.dumps(ids),),
+    ).fetchall()
+    mean = sum(len(words) for _, words in rows) / (len(rows) or 1) or 1.0
+    whole = sum(term.rarity for term in terms) or 1.0
+    ranked = []
+    for id, words in rows:
+        padded = f" {words} "
+        times = [max(map(padded.count, term.needles)) for term in terms]
+        share = sum(term.rarity for term, count in zip(terms, times, strict=True) if count) / whole
+        norm = SATURATION * (1 - LENGTH + LENGTH * len(words) / mean)
+        bm25 = sum(t.rarity * n * (SATURATION + 1) / (n + norm) for t, n in zip(terms, times, strict=True))
+        if share:
+            ranked.append((share, bm25, id))
+    ranked.sort(key=lambda entry: (-entry[0], -entry[1], entry[2]))
+    return {id: min(share, 1.0) for share, _, id in ranked[:MAX_HITS]}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import suppress
 
+from mediaflow.catalog import fulltext
 from mediaflow.catalog.database import catalog_path, connect, transaction
 from mediaflow.errors import CatalogError, MediaflowError
 from mediaflow.ops.doctor.report import AGAIN, Examination, count
 
-WORDS = ("passages_words", "names_words")
 LOST = (
     "Stop mediaflow and put back a backup of it. Without one: move it and its -wal and -shm away,"
     " and submit your folders again."
@@ -28,8 +29,8 @@ def examine(visit: Examination) -> sqlite3.Connection | None:
             db.close()
             return None
         _check_references(visit, db)
-        for table in WORDS:
-            _check_words(visit, db, table)
+        for name in fulltext.NAMES:
+            _check_words(visit, db, name)
     except MediaflowError as error:
         visit.problem("catalog", str(error), LOST)
         db.close()
@@ -85,14 +86,15 @@ def _check_references(visit: Examination, db: sqlite3.Connection) -> None:
         )
 
 
-def _check_words(visit: Examination, db: sqlite3.Connection, table: str) -> None:
-    try:
-        # Compared with the table of which it is the index, too.
-        db.execute(f"INSERT INTO {table} ({table}, rank) VALUES ('integrity-check', 1)")
-    except (CatalogError, sqlite3.DatabaseError):
+def _check_words(visit: Examination, db: sqlite3.Connection, name: fulltext.Name) -> None:
+    def repair() -> None:
+        with transaction(db):
+            fulltext.rebuild(db, name)
+
+    whole = False
+    with suppress(CatalogError, sqlite3.DatabaseError):
+        whole = fulltext.is_whole(db, name)
+    if not whole:
         visit.mend(
-            "catalog",
-            f"the index of words {table} is not that of its table",
-            "made anew",
-            lambda: db.execute(f"INSERT INTO {table} ({table}) VALUES ('rebuild')").close(),
+            "catalog", f"the index of words {name}_words is not that of its table", "made again", repair
         )
