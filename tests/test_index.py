@@ -18,6 +18,7 @@ from mediaflow.catalog import assets, findings
 from mediaflow.catalog.database import connect, transaction
 from mediaflow.index import snapshot
 from mediaflow.index.inverted import WANTED_RECALL
+from mediaflow.index.labels import path_of
 from mediaflow.index.reader import SpaceReader
 
 DIMENSION = 16
@@ -141,7 +142,8 @@ def test_only_the_newest_files_are_kept(db: sqlite3.Connection) -> None:
     folder = snapshot.space_folder(SPACE)
     (folder / ".old.1.partial").write_bytes(b"left by a process that was killed")
     made = snapshot.build(db, SPACE)
-    assert {file.name for file in folder.iterdir()} == {made.file, "current.json", "lock"}
+    labels = path_of(folder / made.file).name
+    assert {file.name for file in folder.iterdir()} == {made.file, labels, "current.json", "lock"}
 
 
 def test_spaces_do_not_mix(db: sqlite3.Connection) -> None:
@@ -275,5 +277,5 @@ def test_an_inverted_file_is_read_though_a_code_after_its_head_is_wrong(
     path.write_bytes(damaged)
     opened = SpaceReader(SPACE)
     opened.refresh(db)
-    assert opened._index is not None
+    assert opened._opened is not None
     assert file.digest(path) != made.sha256

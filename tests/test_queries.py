@@ -13,6 +13,7 @@ from hypothesis import strategies as some
 
 from mediaflow.catalog import database
 from mediaflow.search import words
+from mediaflow.search.filters import Condition
 from mediaflow.search.words import _match, mark, query_words, search_names, search_passages
 
 SYNTAX = [
@@ -26,6 +27,8 @@ queries = some.one_of(
     some.lists(some.sampled_from(SYNTAX), max_size=12).map(" ".join),
     some.lists(some.sampled_from(SYNTAX), max_size=12).map("".join),
 )
+
+EVERY = Condition("1", ())
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +65,7 @@ def test_a_word_is_a_word_to_the_index_whatever_is_in_it(db: sqlite3.Connection,
 @example("\0")
 @settings(max_examples=400, deadline=None)
 def test_no_query_breaks_the_syntax_of_full_text_search(db: sqlite3.Connection, query: str) -> None:
-    for hit in search_passages(db, query, ["ocr", "speech"]) + search_names(db, query):
+    for hit in search_passages(db, query, ["ocr", "speech"], EVERY) + search_names(db, query, EVERY):
         assert 0 < hit.score <= 1.0000001
     mark("a secret cat", query, "<", ">")
 
@@ -70,16 +73,16 @@ def test_no_query_breaks_the_syntax_of_full_text_search(db: sqlite3.Connection, 
 @given(some.lists(some.sampled_from([word for word in SYNTAX if "secret" not in word]), max_size=8))
 @settings(max_examples=200, deadline=None)
 def test_operators_neither_exclude_nor_find_anything(db: sqlite3.Connection, syntax: list[str]) -> None:
-    assert not search_passages(db, " ".join(syntax), ["ocr"])
-    assert search_passages(db, " ".join([*syntax, "secret"]), ["ocr"])
+    assert not search_passages(db, " ".join(syntax), ["ocr"], EVERY)
+    assert search_passages(db, " ".join([*syntax, "secret"]), ["ocr"], EVERY)
 
 
 @pytest.mark.parametrize("length", [10_000, 3_000_000])
 def test_a_query_as_long_as_a_book_is_bounded(db: sqlite3.Connection, length: int) -> None:
     for query in ("secret " + "a" * length, "secret " + " ".join(f"w{n}" for n in range(length // 6))):
         started = time.monotonic()
-        assert search_passages(db, query, ["ocr"])
-        search_names(db, query)
+        assert search_passages(db, query, ["ocr"], EVERY)
+        search_names(db, query, EVERY)
         assert time.monotonic() - started < 10
         assert max(map(len, query_words(query))) <= words.MOST_CHARACTERS
         assert len(query_words(query)) <= words.MOST_WORDS

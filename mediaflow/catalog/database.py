@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mediaflow.catalog.border import Connection, translated
 from mediaflow.catalog.schema import MIGRATIONS
+from mediaflow.catalog.searchable import taken_seconds
 from mediaflow.disk import full
 from mediaflow.errors import CatalogError, MediaflowError, StorageError
 from mediaflow.settings import home
@@ -119,6 +120,7 @@ def storable(text: str) -> str:
 
 def _migrate(db: sqlite3.Connection, path: Path) -> None:
     if _version(db) < len(MIGRATIONS):
+        db.create_function("taken_seconds", 1, taken_seconds)
         with transaction(db):
             # Another process may have migrated while this one waited for the lock.
             for script in MIGRATIONS[_version(db) :]:

@@ -3,6 +3,8 @@
 Paths are BLOBs because file names are bytes and need not be text. Times are Unix seconds.
 """
 
+from mediaflow.catalog import searchable
+
 MIGRATIONS: tuple[str, ...] = (
     """
     CREATE TABLE assets (
@@ -176,4 +178,5 @@ MIGRATIONS: tuple[str, ...] = (
         told INTEGER NOT NULL DEFAULT 0
     );
     """,
+    searchable.MIGRATION,
 )

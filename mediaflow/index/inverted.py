@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mediaflow.index.labels import Gathering
 from mediaflow.index.vectors import vectors
 
 if TYPE_CHECKING:
@@ -17,9 +18,12 @@ WANTED_RECALL = 0.98
 
 
 def inverted(
-    db: sqlite3.Connection, space: str, last: int, dimension: int, count: int
+    db: sqlite3.Connection, space: str, last: int, dimension: int, count: int, gathering: Gathering
 ) -> tuple[faiss.Index, float, int]:
-    """An inverted file of the space's vectors up to `last`, its recall@10, and the lists to look into."""
+    """An inverted file of the space's vectors up to `last`, its recall@10, and the lists to look into.
+
+    `gathering` is shown every vector once.
+    """
     import faiss
 
     lists = 2 ** round(math.log2(4 * math.sqrt(count)))
@@ -29,8 +33,8 @@ def inverted(
     index.cp.niter = 10
     sample = _sample(db, space, count, lists * 40)
     index.train(sample)
-    for ids, values in vectors(db, space, 0, last):
-        index.add_with_ids(values, ids)
+    for piece in gathering.each(vectors(db, space, 0, last)):
+        index.add_with_ids(piece.values, piece.ids)
     recall, probes = _tune(db, space, last, index, sample[:: max(1, len(sample) // 200)][:200])
     return index, recall, probes
 
@@ -39,7 +43,7 @@ def _sample(db: sqlite3.Connection, space: str, count: int, size: int) -> np.nda
     """About `size` vectors spread evenly over the space, in random order."""
     step = max(1, count // size)
     # Copied, or each slice would keep the whole piece that it is a view of.
-    parts = [values[::step].copy() for _, values in vectors(db, space, 0)]
+    parts = [piece.values[::step].copy() for piece in vectors(db, space, 0)]
     sample = np.concatenate(parts)
     np.random.default_rng(0).shuffle(sample)
     return sample
@@ -71,9 +75,9 @@ def _nearest(db: sqlite3.Connection, space: str, last: int, queries: np.ndarray,
     """Ids (n, k) of the exact nearest by inner product, read piece by piece."""
     scores = np.full((len(queries), 0), 0, dtype=np.float32)
     ids = np.empty((len(queries), 0), dtype=np.int64)
-    for piece_ids, values in vectors(db, space, 0, last):
-        scores = np.concatenate([scores, queries @ values.T], axis=1)
-        ids = np.concatenate([ids, np.tile(piece_ids, (len(queries), 1))], axis=1)
+    for piece in vectors(db, space, 0, last):
+        scores = np.concatenate([scores, queries @ piece.values.T], axis=1)
+        ids = np.concatenate([ids, np.tile(piece.ids, (len(queries), 1))], axis=1)
         best = np.argsort(-scores, axis=1)[:, :k]
         scores, ids = np.take_along_axis(scores, best, 1), np.take_along_axis(ids, best, 1)
     return ids

@@ -17,10 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from pydantic import TypeAdapter
+
 from mediaflow.disk import sync_folder, writing
+from mediaflow.errors import CatalogError
+from mediaflow.index import labels
 from mediaflow.index.file import sync, write
 from mediaflow.index.inverted import inverted
-from mediaflow.index.vectors import vectors
+from mediaflow.index.labels import SAMPLE, Gathering
+from mediaflow.index.vectors import SIZED, VALUE_BYTES, dimension_of, vectors
 from mediaflow.settings import home
 
 if TYPE_CHECKING:
@@ -29,6 +34,8 @@ if TYPE_CHECKING:
 # Up to here every vector is compared (exact, half precision as stored); above, an inverted file
 # with 8-bit codes is searched in part (`inverted.py`). Measured in docs/search.md.
 EXACT_UP_TO = 50_000
+# A snapshot as mediaflow makes it now; one of another version is read where it can be, and made again.
+VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,10 @@ class Snapshot:
     bytes: int = 0
     sha256: str = ""
     head: str = ""
+    version: int = 1
+
+
+_DESCRIPTION = TypeAdapter(Snapshot)
 
 
 def space_folder(space: str) -> Path:
@@ -63,27 +74,31 @@ def space_folder(space: str) -> Path:
 def current(db: sqlite3.Connection, space: str) -> Snapshot | None:
     """The snapshot to read now.
 
-    None where there is none, its file is missing or cut short, or it is none of this catalog: made of
-    another one, or before this one was put back from a backup.
+    None where there is none, its file is missing or cut short, its vectors have another size than the
+    space's, or it is of another catalog, or of this one before it was put back from a backup.
     """
     newest = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'vectors'").fetchone()
     for _ in range(2):  # it may be replaced between the looks at its description and at its file
         try:
-            snapshot = Snapshot(**json.loads((space_folder(space) / "current.json").read_text()))
+            snapshot = _DESCRIPTION.validate_json((space_folder(space) / "current.json").read_bytes())
             size = (space_folder(space) / snapshot.file).stat().st_size
         except FileNotFoundError:
             continue
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError):
             return None
-        if snapshot.last > (newest[0] if newest else 0) or not _is_of(db, snapshot):
+        if snapshot.last > (newest[0] if newest else 0) or not _is_of(db, space, snapshot):
             return None
         if size == snapshot.bytes:
             return snapshot
     return None
 
 
-def _is_of(db: sqlite3.Connection, snapshot: Snapshot) -> bool:
-    return snapshot.catalog == _identity(db) and _mark(db, snapshot.last) in ("", snapshot.mark)
+def _is_of(db: sqlite3.Connection, space: str, snapshot: Snapshot) -> bool:
+    return (
+        (snapshot.space, snapshot.dimension) == (space, dimension_of(db, space))
+        and snapshot.catalog == _identity(db)
+        and _mark(db, snapshot.last) in ("", snapshot.mark)
+    )
 
 
 def _mark(db: sqlite3.Connection, last: int) -> str:
@@ -104,6 +119,8 @@ def follow(db: sqlite3.Connection, every: int) -> list[Snapshot]:
 
 def lags(db: sqlite3.Connection, space: str, snapshot: Snapshot | None, every: int) -> bool:
     """Whether a space's snapshot is so far behind the catalog that it should be made anew."""
+    if snapshot and snapshot.version != VERSION:
+        return True
     newer = db.execute(
         "SELECT COUNT(*) FROM vectors WHERE space = ? AND id > ?", (space, snapshot.last if snapshot else 0)
     ).fetchone()[0]
@@ -119,23 +136,29 @@ def rebuild(db: sqlite3.Connection) -> list[Snapshot]:
 def build(db: sqlite3.Connection, space: str) -> Snapshot:
     """Make the snapshot of one space and put it in the place of the last one; one process at a time.
 
-    Raises StorageError when the disk does not take it; the last one stays.
+    Raises StorageError when the disk does not take it (the last one stays), and CatalogError for a space
+    that the catalog does not have (any more).
     """
     folder = space_folder(space)
     with writing(folder), alone(folder):
-        dimension = db.execute("SELECT dimension FROM spaces WHERE name = ?", (space,)).fetchone()[0]
+        dimension = dimension_of(db, space)
+        if dimension is None:
+            raise CatalogError(f"The catalog has no space {space}. Nothing need be done.")
         last, count = db.execute(
-            "SELECT COALESCE(MAX(id), 0), COUNT(*) FROM vectors WHERE space = ?", (space,)
+            f"SELECT COALESCE(MAX(id), 0), COUNT(*) FROM vectors WHERE space = ? AND {SIZED}",
+            (space, VALUE_BYTES * dimension),
         ).fetchone()
+        gathering = Gathering(max(1, count // SAMPLE))
         if count <= EXACT_UP_TO:
-            index, recall, probes = _exact(db, space, last, dimension), 1.0, 0
+            index, recall, probes = _exact(db, space, last, dimension, gathering), 1.0, 0
         else:
-            index, recall, probes = inverted(db, space, last, dimension, count)
+            index, recall, probes = inverted(db, space, last, dimension, count, gathering)
         count = index.ntotal  # some may have been forgotten meanwhile
-        file = f"{last}-{count}.faiss"
-        mark = _mark(db, last)
-        snapshot = Snapshot(space, dimension, file, last, count, recall, probes, _identity(db), mark)
-        return _replace(folder, snapshot, index)
+        snapshot = Snapshot(
+            space, dimension, f"{last}-{count}.faiss", last, count, recall, probes, _identity(db),
+            _mark(db, last), version=VERSION,
+        )  # fmt: skip
+        return _replace(folder, snapshot, index, gathering)
 
 
 @contextmanager
@@ -147,18 +170,20 @@ def alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _exact(db: sqlite3.Connection, space: str, last: int, dimension: int) -> faiss.Index:
+def _exact(
+    db: sqlite3.Connection, space: str, last: int, dimension: int, gathering: Gathering
+) -> faiss.Index:
     import faiss
 
     codes = faiss.IndexScalarQuantizer(dimension, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
     index = faiss.IndexIDMap2(codes)
-    for ids, values in vectors(db, space, 0, last):
-        index.add_with_ids(values, ids)
+    for piece in gathering.each(vectors(db, space, 0, last)):
+        index.add_with_ids(piece.values, piece.ids)
     return index
 
 
-def _replace(folder: Path, snapshot: Snapshot, index: faiss.Index) -> Snapshot:
-    """Write the file, then `current.json` that names it, then remove older files.
+def _replace(folder: Path, snapshot: Snapshot, index: faiss.Index, gathering: Gathering) -> Snapshot:
+    """Write the files, then `current.json` that names them, then remove older ones.
 
     A reader that has an older file open keeps it; one that starts between finds a whole pair.
     """
@@ -169,6 +194,8 @@ def _replace(folder: Path, snapshot: Snapshot, index: faiss.Index) -> Snapshot:
         sha256, head = write(index, partial)
         snapshot = replace(snapshot, bytes=partial.stat().st_size, sha256=sha256, head=head)
         partial.replace(folder / snapshot.file)
+        labels.write(partial, sha256, gathering.labels(), gathering.sample(snapshot.dimension))
+        partial.replace(labels.path_of(folder / snapshot.file))
         description.write_text(json.dumps(asdict(snapshot)))
         sync(description)
         description.replace(folder / "current.json")
@@ -177,7 +204,12 @@ def _replace(folder: Path, snapshot: Snapshot, index: faiss.Index) -> Snapshot:
         description.unlink(missing_ok=True)
     # Both names must be on the disk before the older file goes, or a power cut could leave neither.
     sync_folder(folder)
-    for old in folder.glob("*.faiss"):
-        if old.name != snapshot.file:
+    for old in files(folder):
+        if old.stem != Path(snapshot.file).stem:
             old.unlink(missing_ok=True)
     return snapshot
+
+
+def files(folder: Path) -> list[Path]:
+    """The files of snapshots in a folder, of the newest and of older ones."""
+    return [*folder.glob("*.faiss"), *folder.glob("*.npz")]

@@ -9,6 +9,8 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mediaflow.search.filters import Condition
+
 # Words that say nothing about what is looked for, in the two languages questions come in.
 STOP_WORDS = (
     "a an and are as at be been but by did do does for from had has have he her his i in is it its me "
@@ -56,8 +58,10 @@ def query_words(query: str) -> list[str]:
 _STOP = frozenset(fold(word) for word in STOP_WORDS.split())
 
 
-def search_passages(db: sqlite3.Connection, query: str, sources: Sequence[str]) -> list[TextHit]:
-    """Passages of `sources` (ocr, speech) that hold words of the query, best first."""
+def search_passages(
+    db: sqlite3.Connection, query: str, sources: Sequence[str], condition: Condition
+) -> list[TextHit]:
+    """Passages of `sources` (ocr, speech) that meet `condition` and hold words of the query, best first."""
     words = query_words(query)
     if not words:
         return []
@@ -65,8 +69,9 @@ def search_passages(db: sqlite3.Connection, query: str, sources: Sequence[str]) 
     rows = db.execute(
         "SELECT p.asset, p.source, p.text, p.page, p.start, p.end"
         " FROM passages_words w JOIN passages p ON p.id = w.rowid"
-        f" WHERE passages_words MATCH ? AND p.source IN ({marks}) ORDER BY bm25(passages_words) LIMIT ?",
-        (_match(words), *sources, CANDIDATES),
+        f" WHERE passages_words MATCH ? AND p.source IN ({marks}) AND {condition.sql}"
+        " ORDER BY bm25(passages_words) LIMIT ?",
+        (_match(words), *sources, *condition.parameters, CANDIDATES),
     ).fetchall()
     rarity = _rarity(db, "passages", words)
     hits = [
@@ -75,15 +80,16 @@ def search_passages(db: sqlite3.Connection, query: str, sources: Sequence[str]) 
     return sorted(hits, key=lambda hit: -hit.score)
 
 
-def search_names(db: sqlite3.Connection, query: str) -> list[TextHit]:
-    """Files whose name, or whose nearest folders' names, hold words of the query, best first."""
+def search_names(db: sqlite3.Connection, query: str, condition: Condition) -> list[TextHit]:
+    """Files that meet `condition` and whose name, or nearest folders' names, hold words of the query."""
     words = query_words(query)
     if not words:
         return []
     rows = db.execute(
         "SELECT l.asset, l.words, l.name FROM names_words w JOIN locations l ON l.id = w.rowid"
-        " WHERE names_words MATCH ? AND l.asset IS NOT NULL ORDER BY bm25(names_words) LIMIT ?",
-        (_match(words), CANDIDATES),
+        f" WHERE names_words MATCH ? AND l.asset IS NOT NULL AND {condition.sql}"
+        " ORDER BY bm25(names_words) LIMIT ?",
+        (_match(words), *condition.parameters, CANDIDATES),
     ).fetchall()
     rarity = _rarity(db, "locations", words)
     hits = [TextHit(row[0], "name", _coverage(words, rarity, row[1]), row[1]) for row in rows]

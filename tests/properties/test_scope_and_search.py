@@ -16,11 +16,12 @@ from mediaflow.catalog.database import connect, transaction
 from mediaflow.catalog.locations import Candidate, Scope
 from mediaflow.catalog.passages import Passage
 from mediaflow.ops.forget import forget
-from mediaflow.search.filters import eligible
+from mediaflow.search.filters import Condition, Filter
 from mediaflow.search.fuse import Evidence, fuse
 from mediaflow.search.request import Match, Request
 from mediaflow.search.words import query_words, search_names, search_passages
 
+EVERY = Condition("1", ())
 bounded = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -78,9 +79,9 @@ def test_no_question_breaks_the_full_text_search(catalog: sqlite3.Connection, qu
         asset = assets.add(catalog, "hash", "image", 1, {})
         catalog.execute("UPDATE locations SET asset = ?", (asset,))
         passages.replace(catalog, asset, "ocr", [Passage("Rechnung 4711 a:b x"), Passage(query)])
-        said = [*search_passages(catalog, query, ["ocr"]), *search_names(catalog, query)]
+        said = [*search_passages(catalog, query, ["ocr"], EVERY), *search_names(catalog, query, EVERY)]
         assert all(0 < hit.score <= 1 for hit in said)
-        found = [hit for hit in search_passages(catalog, query, ["ocr"]) if hit.text == query]
+        found = [hit for hit in search_passages(catalog, query, ["ocr"], EVERY) if hit.text == query]
         # What is asked in the very words of a passage finds it. (Of characters that Unicode has not
         # assigned, Python and SQLite do not say the same whether they are letters.)
         assert found or not query.isascii() or not query_words(query)
@@ -135,7 +136,7 @@ def test_a_search_answers_with_what_is_there_in_the_library_of_the_kind_and_new_
             if gone:
                 locations.mark_gone(catalog, library, b"/a", [name])
         request = Request("x", kind=kind, since=since)  # type: ignore[arg-type]
-        passed = eligible(catalog, ids.values(), request)
+        passed = Filter(catalog, request).all.tolist()
         catalog.execute("DELETE FROM locations")
     there = [file for file in files if file[1] == "default" and not file[2]]
     assert set(passed) == {
