@@ -134,8 +134,8 @@ def test_a_damaged_catalog_says_so_when_it_is_read(disk: Disk) -> None:
     path = database.catalog_path()
     size = path.stat().st_size
     with path.open("r+b") as file:
-        file.seek(size // 2)
-        file.write(b"\xff" * (size // 4))
+        file.seek(size * 3 // 4)  # behind the pages of the schema
+        file.write(b"\xff" * (size // 8))
     with closing(database.connect()) as db, pytest.raises(CatalogError, match="damaged.*doctor"):
         list(db.execute("SELECT * FROM assets"))
 

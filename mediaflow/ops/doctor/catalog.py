@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
+from mediaflow.catalog import searchable
 from mediaflow.catalog.database import catalog_path, connect, transaction
 from mediaflow.errors import CatalogError, MediaflowError
 from mediaflow.ops.doctor.report import AGAIN, Examination, count
@@ -30,6 +31,7 @@ def examine(visit: Examination) -> sqlite3.Connection | None:
         _check_references(visit, db)
         for table in WORDS:
             _check_words(visit, db, table)
+        _check_searchable(visit, db)
     except MediaflowError as error:
         visit.problem("catalog", str(error), LOST)
         db.close()
@@ -96,3 +98,13 @@ def _check_words(visit: Examination, db: sqlite3.Connection, table: str) -> None
             "made anew",
             lambda: db.execute(f"INSERT INTO {table} ({table}) VALUES ('rebuild')").close(),
         )
+
+
+def _check_searchable(visit: Examination, db: sqlite3.Connection) -> None:
+    def repair() -> None:
+        with transaction(db):
+            searchable.refill(db)
+
+    if wrong := searchable.differences(db):
+        what = f"{count(wrong, 'file')} that a search filters by what is not true any more"
+        visit.mend("catalog", what, "corrected", repair)
