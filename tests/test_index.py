@@ -279,3 +279,58 @@ def test_an_inverted_file_is_read_though_a_code_after_its_head_is_wrong(
     opened.refresh(db)
     assert opened._opened is not None
     assert file.digest(path) != made.sha256
+
+
+def test_a_large_snapshot_is_extended_and_made_again_when_it_has_grown_by_half(
+    db: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "EXACT_UP_TO", 500)
+    values = unit(2000)
+    ids = add(db, values[:1000])
+    first = snapshot.build(db, SPACE)
+    ids += add(db, values[1000:1400])
+    for asset in ids[:100]:
+        assets.forget(db, asset)
+    [second] = snapshot.follow(db, 100)
+    assert (second.count, second.trained, second.probes) == (1300, 1000, first.probes)
+    reader = SpaceReader(SPACE)
+    for number in (100, 999, 1000, 1399):
+        assert best(db, values[number], reader) == ids[number]
+    assert len(reader) == 1300
+    assert reader._opened is not None
+    assert len(reader._opened.labels.ids) == 1300
+    assert set(reader._opened.labels.assets) == set(ids[100:])
+    assert all(id not in ids[:100] for id, _ in reader.search(values[5], 1300))
+    ids += add(db, values[1400:])
+    [third] = snapshot.follow(db, 100)
+    assert (third.count, third.trained) == (1900, 1900)
+
+
+@pytest.mark.parametrize("damaged", ["*.faiss", "*.npz"])
+def test_a_damaged_snapshot_is_not_extended(
+    db: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, damaged: str
+) -> None:
+    monkeypatch.setattr(snapshot, "EXACT_UP_TO", 500)
+    values = unit(1200)
+    ids = add(db, values[:1000])
+    snapshot.build(db, SPACE)
+    [path] = snapshot.space_folder(SPACE).glob(damaged)
+    whole = bytearray(path.read_bytes())
+    whole[len(whole) // 2] ^= 0xFF
+    path.write_bytes(whole)
+    ids += add(db, values[1000:])
+    [made] = snapshot.follow(db, 100)
+    assert (made.count, made.trained) == (1200, 1200)
+    assert best(db, values[1100]) == ids[1100]
+
+
+def test_what_is_newer_than_a_snapshot_is_bounded(
+    db: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "MAX_TAIL", 20)
+    add(db, unit(1000))
+    made = snapshot.build(db, SPACE)
+    add(db, unit(20, seed=1))
+    assert not snapshot.lags(db, SPACE, made, 5)
+    add(db, unit(1, seed=2))
+    assert snapshot.lags(db, SPACE, made, 5)

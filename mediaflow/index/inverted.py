@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mediaflow.index.labels import Gathering
+from mediaflow.index.file import digest
+from mediaflow.index.labels import Gathering, Labels, path_of, read_labels, read_sample
 from mediaflow.index.vectors import vectors
 
 if TYPE_CHECKING:
     import faiss
+
+    from mediaflow.index.snapshot import Snapshot
 
 WANTED_RECALL = 0.98
 
@@ -37,6 +41,36 @@ def inverted(
         index.add_with_ids(piece.values, piece.ids)
     recall, probes = _tune(db, space, last, index, sample[:: max(1, len(sample) // 200)][:200])
     return index, recall, probes
+
+
+def extend_inverted(
+    db: sqlite3.Connection, base: Snapshot, path: Path, last: int
+) -> tuple[faiss.Index, Gathering] | None:
+    """The index of a snapshot with the vectors up to `last` added, and those taken out that were deleted.
+
+    None where its files are not whole.
+    """
+    import faiss
+
+    kept = read_labels(path_of(path), base.sha256, base.count)
+    sample = read_sample(path_of(path), base.sha256, base.dimension)
+    try:
+        if kept is None or sample is None or not len(sample) or digest(path) != base.sha256:
+            return None
+        index: Any = faiss.read_index(str(path))
+    except (OSError, RuntimeError):
+        return None
+    rows = db.execute(
+        "SELECT id FROM vectors WHERE space = ? AND id <= ?", (base.space, base.last)
+    ).fetchall()
+    alive = np.isin(kept.ids, np.array([row[0] for row in rows], dtype=np.int64))
+    if not alive.all():
+        index.remove_ids(kept.ids[~alive])
+    gathering = Gathering(max(1, base.count // len(sample)))
+    gathering.begin(Labels(kept.ids[alive], kept.assets[alive], kept.sources[alive]), sample)
+    for piece in gathering.each(vectors(db, base.space, base.last, last)):
+        index.add_with_ids(piece.values, piece.ids)
+    return index, gathering
 
 
 def _sample(db: sqlite3.Connection, space: str, count: int, size: int) -> np.ndarray:

@@ -44,6 +44,11 @@ class Gathering:
     _sample: list[np.ndarray] = field(default_factory=list)
     _seen: int = 0
 
+    def begin(self, labels: Labels, sample: np.ndarray) -> None:
+        """Begin with the labels and the sample (n, dimension) of vectors that passed by before."""
+        self._ids, self._assets, self._sources = [labels.ids], [labels.assets], [labels.sources]
+        self._sample = [sample.astype("<f2")]
+
     def each(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
         """The same pieces."""
         for piece in pieces:

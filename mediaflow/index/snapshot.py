@@ -23,7 +23,7 @@ from mediaflow.disk import sync_folder, writing
 from mediaflow.errors import CatalogError
 from mediaflow.index import labels
 from mediaflow.index.file import sync, write
-from mediaflow.index.inverted import inverted
+from mediaflow.index.inverted import extend_inverted, inverted
 from mediaflow.index.labels import SAMPLE, Gathering
 from mediaflow.index.vectors import SIZED, VALUE_BYTES, dimension_of, vectors
 from mediaflow.settings import home
@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 # Up to here every vector is compared (exact, half precision as stored); above, an inverted file
 # with 8-bit codes is searched in part (`inverted.py`). Measured in docs/search.md.
 EXACT_UP_TO = 50_000
+# Vectors that may be newer than a snapshot, whatever its size.
+MAX_TAIL = 10_000
+# The lists of an inverted file serve until the space has grown by so much since they were trained.
+MAX_GROWTH = 1.5
 # A snapshot as mediaflow makes it now; one of another version is read where it can be, and made again.
 VERSION = 2
 
@@ -42,7 +46,8 @@ VERSION = 2
 class Snapshot:
     """What stands in `current.json`: the file, the last vector in it, and how well it finds.
 
-    `recall` is recall@10 against exact search, measured when it was made; 1.0 for an exact one.
+    `recall` is recall@10 against exact search, measured when its lists were trained, on `trained` vectors;
+    1.0 for an exact one.
     `catalog` says of which catalog it was made, and `mark` what its last vector was: a catalog put back
     from a backup gives the ids away again. `bytes` is the size of the file, `sha256` that of its bytes,
     `head` that of the part which a reader checks.
@@ -60,6 +65,7 @@ class Snapshot:
     bytes: int = 0
     sha256: str = ""
     head: str = ""
+    trained: int = 0
     version: int = 1
 
 
@@ -112,30 +118,34 @@ def _identity(db: sqlite3.Connection) -> str:
 
 
 def follow(db: sqlite3.Connection, every: int) -> list[Snapshot]:
-    """Make the snapshots anew that are more than `every` vectors behind the catalog."""
+    """Bring up to date the snapshots that are more than `every` vectors behind the catalog."""
     spaces = [row[0] for row in db.execute("SELECT name FROM spaces").fetchall()]
-    return [build(db, space) for space in spaces if lags(db, space, current(db, space), every)]
+    return [build(db, space, extend=True) for space in spaces if lags(db, space, current(db, space), every)]
 
 
 def lags(db: sqlite3.Connection, space: str, snapshot: Snapshot | None, every: int) -> bool:
-    """Whether a space's snapshot is so far behind the catalog that it should be made anew."""
+    """Whether a space's snapshot is so far behind the catalog that it should be made again."""
     if snapshot and snapshot.version != VERSION:
         return True
     newer = db.execute(
         "SELECT COUNT(*) FROM vectors WHERE space = ? AND id > ?", (space, snapshot.last if snapshot else 0)
     ).fetchone()[0]
-    # A tenth at least, so that the work of a long run stays in proportion to its vectors.
-    return bool(newer > max(every, snapshot.count // 10 if snapshot else 0))
+    # A tenth at least, so that the work of a long run stays in proportion to its vectors. Not more than
+    # MAX_TAIL: every command that searches reads what is newer than the snapshot.
+    share = min(snapshot.count // 10, MAX_TAIL) if snapshot else 0
+    return bool(newer > max(every, share))
 
 
 def rebuild(db: sqlite3.Connection) -> list[Snapshot]:
-    """Make all snapshots anew from the catalog."""
+    """Make all snapshots from the catalog alone."""
     return [build(db, row[0]) for row in db.execute("SELECT name FROM spaces ORDER BY name").fetchall()]
 
 
-def build(db: sqlite3.Connection, space: str) -> Snapshot:
+def build(db: sqlite3.Connection, space: str, *, extend: bool = False) -> Snapshot:
     """Make the snapshot of one space and put it in the place of the last one; one process at a time.
 
+    With `extend`, the last one of a large space is read and the newer vectors are added, which takes seconds
+    where to train new lists takes minutes.
     Raises StorageError when the disk does not take it (the last one stays), and CatalogError for a space
     that the catalog does not have (any more).
     """
@@ -148,17 +158,30 @@ def build(db: sqlite3.Connection, space: str) -> Snapshot:
             f"SELECT COALESCE(MAX(id), 0), COUNT(*) FROM vectors WHERE space = ? AND {SIZED}",
             (space, VALUE_BYTES * dimension),
         ).fetchone()
-        gathering = Gathering(max(1, count // SAMPLE))
-        if count <= EXACT_UP_TO:
+        gathering, trained = Gathering(max(1, count // SAMPLE)), count
+        base = _base(db, space, count) if extend else None
+        extended = base and extend_inverted(db, base, folder / base.file, last)
+        if base and extended:
+            index, gathering = extended
+            recall, probes, trained = base.recall, base.probes, base.trained
+        elif count <= EXACT_UP_TO:
             index, recall, probes = _exact(db, space, last, dimension, gathering), 1.0, 0
         else:
             index, recall, probes = inverted(db, space, last, dimension, count, gathering)
         count = index.ntotal  # some may have been forgotten meanwhile
         snapshot = Snapshot(
             space, dimension, f"{last}-{count}.faiss", last, count, recall, probes, _identity(db),
-            _mark(db, last), version=VERSION,
+            _mark(db, last), trained=trained, version=VERSION,
         )  # fmt: skip
         return _replace(folder, snapshot, index, gathering)
+
+
+def _base(db: sqlite3.Connection, space: str, count: int) -> Snapshot | None:
+    """The snapshot that one of `count` vectors can be made of; None where its lists would not serve."""
+    snapshot = current(db, space)
+    if snapshot is None or snapshot.version != VERSION or not snapshot.probes:
+        return None
+    return snapshot if count <= MAX_GROWTH * snapshot.trained else None
 
 
 @contextmanager
@@ -188,20 +211,21 @@ def _replace(folder: Path, snapshot: Snapshot, index: faiss.Index, gathering: Ga
     A reader that has an older file open keeps it; one that starts between finds a whole pair.
     """
     partial, description = folder / "index.partial", folder / "current.json.partial"
+    partial_labels = folder / "labels.partial"
     for left in folder.glob("*.partial"):  # by a process that was killed
         left.unlink(missing_ok=True)
     try:
         sha256, head = write(index, partial)
         snapshot = replace(snapshot, bytes=partial.stat().st_size, sha256=sha256, head=head)
-        partial.replace(folder / snapshot.file)
-        labels.write(partial, sha256, gathering.labels(), gathering.sample(snapshot.dimension))
-        partial.replace(labels.path_of(folder / snapshot.file))
+        labels.write(partial_labels, sha256, gathering.labels(), gathering.sample(snapshot.dimension))
         description.write_text(json.dumps(asdict(snapshot)))
         sync(description)
+        partial.replace(folder / snapshot.file)
+        partial_labels.replace(labels.path_of(folder / snapshot.file))
         description.replace(folder / "current.json")
     finally:
-        partial.unlink(missing_ok=True)
-        description.unlink(missing_ok=True)
+        for left in (partial, partial_labels, description):
+            left.unlink(missing_ok=True)
     # Both names must be on the disk before the older file goes, or a power cut could leave neither.
     sync_folder(folder)
     for old in files(folder):

@@ -1,4 +1,4 @@
-"""A search is never an error and never wrong, whatever was added, forgotten, indexed and damaged before it."""
+"""A search is no error and not wrong, whatever was added, forgotten, indexed and damaged before it."""
 
 from __future__ import annotations
 
@@ -146,8 +146,9 @@ class World:
         """The exact similarity to the question of each asset that passes and shows something, by hash."""
         rows = self.db.execute(
             "SELECT a.id, a.hash, a.kind, l.mtime_ns / 1e9 AS moment, v.value,"
-            " (SELECT json_extract(f.data, '$.verdict') FROM findings f WHERE f.asset = a.id AND f.task = 'nsfw')"
-            "  AS verdict FROM assets a JOIN locations l ON l.asset = a.id JOIN vectors v ON v.asset = a.id"
+            " (SELECT json_extract(f.data, '$.verdict') FROM findings f"
+            "  WHERE f.asset = a.id AND f.task = 'nsfw') AS verdict"
+            " FROM assets a JOIN locations l ON l.asset = a.id JOIN vectors v ON v.asset = a.id"
             " WHERE l.library = ? AND l.gone IS NULL AND v.space = ?",
             (request.library, IMAGE),
         ).fetchall()
@@ -173,6 +174,7 @@ def tiny() -> Iterator[pytest.MonkeyPatch]:
         yield patch
 
 
+@pytest.mark.slow
 @settings(
     max_examples=60,
     deadline=None,
