@@ -40,8 +40,8 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connecti
         patch.setattr(snapshot, "EXACT_UP_TO", 500)
         with closing(connect()) as db:
             values = unit(MANY + 4, dimension=DIMENSION)
-            values[:, 0] = np.abs(values[:, 0])
-            values[MANY:, 0] *= -1
+            values[:, 0] += np.where(np.arange(len(values)) < MANY, 2, -2)
+            values /= np.linalg.norm(values, axis=1, keepdims=True)
             with transaction(db):
                 for number, value in enumerate(values):
                     library = "large" if number < MANY else "small" if number < MANY + 3 else "one"
@@ -83,7 +83,9 @@ def test_the_nearest_that_pass_are_those_of_an_exact_search(
     values = np.stack([np.frombuffer(row[1], dtype="<f2").astype(np.float32) for row in rows])
     chosen = np.isin(ids, passing)
     searcher, found, right = Searcher(crowd), 0, 0
-    for query in unit(20, seed=7, dimension=DIMENSION):
+    queries = unit(20, seed=7, dimension=DIMENSION)
+    queries[:, 0] += 2  # near the large library
+    for query in queries / np.linalg.norm(queries, axis=1, keepdims=True):
         look = nearest_module.Look(Filter(crowd, filters), ["image"], 10)
         evidence = nearest_module.nearest(crowd, searcher.opened(IMAGE), query, look)
         best = list(
