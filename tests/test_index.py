@@ -16,10 +16,10 @@ import pytest
 
 from mediaflow.catalog import assets, findings
 from mediaflow.catalog.database import connect, transaction
-from mediaflow.index import snapshot
+from mediaflow.index import inverted, snapshot
 from mediaflow.index.inverted import WANTED_RECALL
 from mediaflow.index.labels import path_of
-from mediaflow.index.reader import SpaceReader
+from mediaflow.index.reader import Among, SpaceReader
 
 DIMENSION = 16
 SPACE = "a space/with: odd characters"
@@ -334,3 +334,23 @@ def test_what_is_newer_than_a_snapshot_is_bounded(
     assert not snapshot.lags(db, SPACE, made, 5)
     add(db, unit(1, seed=2))
     assert snapshot.lags(db, SPACE, made, 5)
+
+
+def test_chosen_vectors_are_found_in_whatever_lists_they_are(
+    db: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "EXACT_UP_TO", 500)
+    monkeypatch.setattr(inverted, "WANTED_RECALL", 0.0)
+    values = unit(2000)
+    ids = np.array(add(db, values))
+    made = snapshot.build(db, SPACE)
+    assert made.probes == 8, "of 256 lists"
+    reader = SpaceReader(SPACE)
+    reader.refresh(db)
+    for query in unit(20, seed=1):
+        chosen = np.random.default_rng(1).choice(2000, 30, replace=False)
+        found = reader.search(query, 10, among=Among(ids[chosen], ["picture"]))
+        truth = ids[chosen][np.argsort(-(values[chosen] @ query))[:10]]
+        assert len({id for id, _ in found} & set(truth.tolist())) >= 9
+        assert reader.search(query, 10, among=Among(ids[chosen], ["speech"])) == []
+        assert reader.search(query, 10, among=Among(ids[:0], ["picture"])) == []
