@@ -31,7 +31,8 @@ KINDS = ("image", "video", "audio")
 SHARES = (0.85, 0.05, 0.10)
 SUFFIXES = {"image": "jpg", "video": "mp4", "audio": "mp3"}
 FRAMES = 27  # pictures of a video
-# Passages of an asset by kind, on average; three of ten images show text.
+# Passages of an asset by kind, on average, and the share of images that show text.
+WITH_TEXT = 0.3
 PASSAGES = {"image": 0.88, "video": 20.0, "audio": 12.0}
 VOCABULARY = 30_000
 WORDS = 35  # of a passage
@@ -44,13 +45,6 @@ class Words:
 
     names: list[str]
     shares: np.ndarray
-
-    def draw(self, rng: np.random.Generator, count: int) -> list[str]:
-        """`count` words."""
-        return [self.names[at] for at in np.searchsorted(self._sums(), rng.random(count))]
-
-    def _sums(self) -> np.ndarray:
-        return np.cumsum(self.shares)
 
 
 def vocabulary() -> Words:
@@ -130,9 +124,10 @@ def _enter(
         findings.store_vectors(db, asset, PICTURE_SPACE, ["picture"], rows)
         work.finish(db, asset, "embed", PICTURE_SPACE)
     task, source = ("ocr", "ocr") if kind == "image" else ("transcribe", "speech")
-    count = int(rng.poisson(PASSAGES[kind] / 0.3)) if kind != "image" or rng.random() < 0.3 else 0
-    if kind != "image":
-        count = int(rng.poisson(PASSAGES[kind]))
+    average = PASSAGES[kind]
+    if kind == "image":
+        average = average / WITH_TEXT if rng.random() < WITH_TEXT else 0.0
+    count = int(rng.poisson(average))
     pieces = [passages.Passage(drawn.text(WORDS), None, 8.0 * at, 8.0 * at + 8) for at in range(count)]
     findings.store(db, asset, task, "m", {"text": "", "lines": [], "segments": []}, 0.1)
     work.finish(db, asset, task, "m")
