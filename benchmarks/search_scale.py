@@ -120,7 +120,7 @@ def _print(answer: dict[str, Any]) -> None:
         table = [(words, *filters)]
         for kind, cells in kinds.items():
             if any(name in cell for cell in cells.values()):
-                shown = [form.format(cells[at][name]) if name in cells[at] else "-" for at in filters]
+                shown = [form.format(cells[at][name]) if name in cells.get(at, {}) else "-" for at in filters]
                 table.append((kind, *shown))
         print_table(table)
         print()
