@@ -14,17 +14,20 @@ INTRINSIC = 48  # directions in which the members of a cluster differ from each 
 WORDS = "invoice harbour birthday mountain bicycle meeting dentist kitchen tulip concert".split()
 
 
-def clustered(count: int, dimension: int, seed: int = 0) -> Iterator[np.ndarray]:
+def clustered(count: int, dimension: int, seed: int = 0, members: int | None = None) -> Iterator[np.ndarray]:
     """Unit vectors (n, dimension) float32 in pieces, of clusters of unlike sizes.
 
     Within a cluster they differ in few directions, as vectors of real media do; vectors that are
-    random in all directions have no neighbours worth finding, and no index finds them.
+    random in all directions have no neighbours worth finding, and no index finds them. Another seed for the
+    `members` draws others of the same clusters.
     """
     rng = np.random.default_rng(seed)
     centres = rng.standard_normal((CLUSTERS, dimension)).astype(np.float32)
     centres /= np.linalg.norm(centres, axis=1, keepdims=True)
     directions = rng.standard_normal((INTRINSIC, dimension)).astype(np.float32) / dimension**0.5
     sizes = rng.dirichlet(np.full(CLUSTERS, 0.7))
+    if members is not None:
+        rng = np.random.default_rng(members)
     for start in range(0, count, PIECE):
         number = min(PIECE, count - start)
         own = rng.standard_normal((number, INTRINSIC)).astype(np.float32) @ directions

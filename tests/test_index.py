@@ -16,9 +16,10 @@ import pytest
 
 from mediaflow.catalog import assets, findings
 from mediaflow.catalog.database import connect, transaction
-from mediaflow.index import snapshot
+from mediaflow.index import inverted, snapshot
 from mediaflow.index.inverted import WANTED_RECALL
-from mediaflow.index.reader import SpaceReader
+from mediaflow.index.labels import path_of
+from mediaflow.index.reader import Among, SpaceReader
 
 DIMENSION = 16
 SPACE = "a space/with: odd characters"
@@ -141,7 +142,8 @@ def test_only_the_newest_files_are_kept(db: sqlite3.Connection) -> None:
     folder = snapshot.space_folder(SPACE)
     (folder / ".old.1.partial").write_bytes(b"left by a process that was killed")
     made = snapshot.build(db, SPACE)
-    assert {file.name for file in folder.iterdir()} == {made.file, "current.json", "lock"}
+    labels = path_of(folder / made.file).name
+    assert {file.name for file in folder.iterdir()} == {made.file, labels, "current.json", "lock"}
 
 
 def test_spaces_do_not_mix(db: sqlite3.Connection) -> None:
@@ -275,5 +277,80 @@ def test_an_inverted_file_is_read_though_a_code_after_its_head_is_wrong(
     path.write_bytes(damaged)
     opened = SpaceReader(SPACE)
     opened.refresh(db)
-    assert opened._index is not None
+    assert opened._opened is not None
     assert file.digest(path) != made.sha256
+
+
+def test_a_large_snapshot_is_extended_and_made_again_when_it_has_grown_by_half(
+    db: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "EXACT_UP_TO", 500)
+    values = unit(2000)
+    ids = add(db, values[:1000])
+    first = snapshot.build(db, SPACE)
+    ids += add(db, values[1000:1400])
+    for asset in ids[:100]:
+        assets.forget(db, asset)
+    [second] = snapshot.follow(db, 100)
+    assert (second.count, second.trained, second.probes) == (1300, 1000, first.probes)
+    reader = SpaceReader(SPACE)
+    for number in (100, 999, 1000, 1399):
+        assert best(db, values[number], reader) == ids[number]
+    assert len(reader) == 1300
+    assert reader._opened is not None
+    assert len(reader._opened.labels.ids) == 1300
+    assert set(reader._opened.labels.assets) == set(ids[100:])
+    assert all(id not in ids[:100] for id, _ in reader.search(values[5], 1300))
+    ids += add(db, values[1400:])
+    [third] = snapshot.follow(db, 100)
+    assert (third.count, third.trained) == (1900, 1900)
+
+
+@pytest.mark.parametrize("damaged", ["*.faiss", "*.npz"])
+def test_a_damaged_snapshot_is_not_extended(
+    db: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, damaged: str
+) -> None:
+    monkeypatch.setattr(snapshot, "EXACT_UP_TO", 500)
+    values = unit(1200)
+    ids = add(db, values[:1000])
+    snapshot.build(db, SPACE)
+    [path] = snapshot.space_folder(SPACE).glob(damaged)
+    whole = bytearray(path.read_bytes())
+    whole[len(whole) // 2] ^= 0xFF
+    path.write_bytes(whole)
+    ids += add(db, values[1000:])
+    [made] = snapshot.follow(db, 100)
+    assert (made.count, made.trained) == (1200, 1200)
+    assert best(db, values[1100]) == ids[1100]
+
+
+def test_what_is_newer_than_a_snapshot_is_bounded(
+    db: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "MAX_TAIL", 20)
+    add(db, unit(1000))
+    made = snapshot.build(db, SPACE)
+    add(db, unit(20, seed=1))
+    assert not snapshot.lags(db, SPACE, made, 5)
+    add(db, unit(1, seed=2))
+    assert snapshot.lags(db, SPACE, made, 5)
+
+
+def test_chosen_vectors_are_found_in_whatever_lists_they_are(
+    db: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "EXACT_UP_TO", 500)
+    monkeypatch.setattr(inverted, "WANTED_RECALL", 0.0)
+    values = unit(2000)
+    ids = np.array(add(db, values))
+    made = snapshot.build(db, SPACE)
+    assert made.probes == 8, "of 256 lists"
+    reader = SpaceReader(SPACE)
+    reader.refresh(db)
+    for query in unit(20, seed=1):
+        chosen = np.random.default_rng(1).choice(2000, 30, replace=False)
+        found = reader.search(query, 10, among=Among(ids[chosen], ["picture"]))
+        truth = ids[chosen][np.argsort(-(values[chosen] @ query))[:10]]
+        assert len({id for id, _ in found} & set(truth.tolist())) >= 9
+        assert reader.search(query, 10, among=Among(ids[chosen], ["speech"])) == []
+        assert reader.search(query, 10, among=Among(ids[:0], ["picture"])) == []

@@ -89,7 +89,7 @@ def test_every_character_is_the_same_in_every_form(place: int) -> None:
 @settings(max_examples=300, deadline=None)
 @given(some.text(some.characters(), max_size=40))
 def test_no_token_is_split_by_the_tokenizer_of_sqlite(text: str) -> None:
-    assert f"tokenchars '{SYMBOLS}'" in MIGRATIONS[-1]
+    assert any(f"tokenchars '{SYMBOLS}'" in script for script in MIGRATIONS)
     for token in [*document(text).split(" "), *(form for unit in units(text) for form in unit.forms)]:
         assert all(not c.isascii() or c.isalnum() or c in SYMBOLS or c == " " for c in token)
         assert token == token.lower()

@@ -17,11 +17,13 @@ from mediaflow.catalog.database import connect, transaction
 from mediaflow.catalog.locations import Candidate
 from mediaflow.catalog.passages import Passage
 from mediaflow.search import words
-from mediaflow.search.filters import EVERYTHING, Condition
+from mediaflow.search.filters import Condition
 from mediaflow.search.highlight import mark
 from mediaflow.search.query import query_words
 from mediaflow.search.words import search_names, search_passages
 from tests.test_search import add
+
+EVERY = Condition("1", ())
 
 LETTER = """Sehr geehrter Herr Müller-
 Lüdenscheidt, wegen der Wohnungsbesich-
@@ -72,7 +74,7 @@ def db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]
     ],
 )
 def test_what_a_letter_says_is_found_as_it_is_typed(db: sqlite3.Connection, query: str) -> None:
-    [best, *others] = search_passages(db, query, ["ocr"], EVERYTHING)
+    [best, *others] = search_passages(db, query, ["ocr"], EVERY)
     assert (best.text, best.score) == (LETTER, pytest.approx(1))
     assert all(hit.score < best.score for hit in others)
 
@@ -116,7 +118,7 @@ def test_what_a_letter_says_is_found_as_it_is_typed(db: sqlite3.Connection, quer
     ],
 )
 def test_a_name_is_found_by_what_is_typed(db: sqlite3.Connection, query: str, name: str | None) -> None:
-    found = [unicodedata.normalize("NFC", hit.text) for hit in search_names(db, query, EVERYTHING)]
+    found = [unicodedata.normalize("NFC", hit.text) for hit in search_names(db, query, EVERY)]
     assert [text.strip() for text in found[:1]] == ([f"{name} b"] if name else [])
 
 
@@ -183,7 +185,7 @@ def test_every_word_of_a_text_finds_it_in_every_form(
     with transaction(db):
         passages.replace(db, 1, "speech", [Passage(written)])
         for form in TYPED:
-            hits = search_passages(db, form(word), ["speech"], EVERYTHING)
+            hits = search_passages(db, form(word), ["speech"], EVERY)
             assert [(hit.text, round(hit.score, 6)) for hit in hits] == [(written, 1)], ascii(form(word))
             assert mark(written, form(word), "", "") == written
         passages.replace(db, 1, "speech", [])
@@ -221,8 +223,8 @@ def test_a_filter_loses_no_hit_that_passes(
     """However few rows of a word are looked at, and however few files pass."""
     condition = Condition(f"asset IN ({','.join('?' * len(passing))})", tuple(passing))
     with pytest.MonkeyPatch.context() as patch:
-        everything = search_passages(pile, query, ["ocr"], EVERYTHING)
-        names = search_names(pile, query, EVERYTHING)
+        everything = search_passages(pile, query, ["ocr"], EVERY)
+        names = search_names(pile, query, EVERY)
         if limits != "large":
             patch.setattr(words, "MAX_ROWS", 10)
             patch.setattr(words, "MAX_FEW_ROWS", 3 if limits == "smallest" else 40)
@@ -258,14 +260,14 @@ def test_the_rows_with_most_of_the_query_come_first_however_common_its_words(
     pile: sqlite3.Connection, query: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(words, "MAX_ROWS", 10)
-    best = search_passages(pile, query, ["ocr"], EVERYTHING)[0]
+    best = search_passages(pile, query, ["ocr"], EVERY)[0]
     assert best.score == pytest.approx(1)
     assert set(query.split()) <= set(best.text.split())
 
 
 @pytest.mark.parametrize("query", ["\0", "\ud800", '"', "!?", "_", "\u0301", "*^:()", "\x01\x02", "¨"])
 def test_a_query_without_words_finds_nothing(db: sqlite3.Connection, query: str) -> None:
-    assert search_passages(db, query, ["ocr"], EVERYTHING) == search_names(db, query, EVERYTHING) == []
+    assert search_passages(db, query, ["ocr"], EVERY) == search_names(db, query, EVERY) == []
     assert mark("a text", query, "[", "]") == "a text"
 
 
@@ -274,4 +276,4 @@ def test_a_name_that_is_no_text_is_found_by_the_words_in_it(tmp_path: Path) -> N
         file = Candidate(b"/a", b"caf\xe9 Rechnung.png", 1, 1, None)
         [location] = locations.enqueue(db, "default", 1, "job", [file])
         locations.prepared(db, location, assets.add(db, "hash", "image", 1, {}))
-        assert len(search_names(db, "Rechnung", EVERYTHING)) == 1
+        assert len(search_names(db, "Rechnung", EVERY)) == 1

@@ -7,7 +7,7 @@ import sqlite3
 
 import pytest
 
-from mediaflow.catalog import assets, locations, passages, work
+from mediaflow.catalog import assets, locations, passages, undone, work
 from mediaflow.catalog.locations import Candidate, Scope
 from mediaflow.catalog.passages import Passage
 from mediaflow.settings import load_settings
@@ -170,3 +170,15 @@ def test_a_file_with_any_failed_task_counts_as_failed_once(db: sqlite3.Connectio
     for task in ("ocr", "nsfw"):
         work.fail(db, asset, task, "m", "broken", permanent=True)
     assert work.tally(db, ALL) == {"files": 2, "failed": 1, "open": 0, "done": 1}
+
+
+def test_looking_for_what_is_left_undone_reads_no_whole_table(db: sqlite3.Connection) -> None:
+    """It is done every few seconds, whatever the size of the catalog."""
+    asked: list[str] = []
+    db.set_trace_callback(asked.append)
+    work.jobs(db)
+    undone.due(db)
+    db.set_trace_callback(None)
+    for statement in asked:
+        steps = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {statement}")]
+        assert not [step for step in steps if step in ("SCAN work", "SCAN locations")], steps

@@ -7,13 +7,16 @@ import sqlite3
 import time
 from typing import Any
 
+from mediaflow.catalog.searchable import taken_seconds
+
 
 def add(db: sqlite3.Connection, hash: str, kind: str, size: int, media: dict[str, Any]) -> int:
     """The id of the asset with this hash; it is entered, or its media description renewed."""
     row = db.execute(
-        "INSERT INTO assets (hash, kind, bytes, media, added) VALUES (?, ?, ?, ?, ?)"
-        " ON CONFLICT (hash) DO UPDATE SET kind = excluded.kind, media = excluded.media RETURNING id",
-        (hash, kind, size, json.dumps(media), time.time()),
+        "INSERT INTO assets (hash, kind, bytes, media, taken, added) VALUES (?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (hash) DO UPDATE SET kind = excluded.kind, media = excluded.media,"
+        "  taken = excluded.taken RETURNING id",
+        (hash, kind, size, json.dumps(media), taken_seconds(media.get("taken")), time.time()),
     ).fetchone()
     return int(row[0])
 

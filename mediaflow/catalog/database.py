@@ -12,6 +12,7 @@ from pathlib import Path
 from mediaflow.catalog import fulltext
 from mediaflow.catalog.border import Connection, translated
 from mediaflow.catalog.schema import MIGRATIONS
+from mediaflow.catalog.searchable import taken_seconds
 from mediaflow.disk import full
 from mediaflow.errors import CatalogError, MediaflowError, StorageError
 from mediaflow.media.kinds import claims_medium
@@ -123,6 +124,7 @@ def storable(text: str) -> str:
 
 def _migrate(db: sqlite3.Connection, path: Path) -> None:
     if _version(db) < len(MIGRATIONS):
+        db.create_function("taken_seconds", 1, taken_seconds)
         with transaction(db):
             # Another process may have migrated while this one waited for the lock.
             db.create_function("claims_medium", 1, lambda name: claims_medium(os.fsdecode(name)))

@@ -3,6 +3,8 @@
 Paths are BLOBs because file names are bytes and need not be text. Times are Unix seconds.
 """
 
+from mediaflow.catalog import searchable
+
 MIGRATIONS: tuple[str, ...] = (
     """
     CREATE TABLE assets (
@@ -243,4 +245,5 @@ MIGRATIONS: tuple[str, ...] = (
         DELETE FROM names_unindexed WHERE id = old.id;
     END;
     """,
+    searchable.MIGRATION,
 )

@@ -39,13 +39,17 @@ def lost(db: sqlite3.Connection, jobs: Collection[str]) -> list[Undone]:
 def _files(
     db: sqlite3.Connection, unprepared: str, unfinished: str, jobs: Collection[str] = ()
 ) -> list[Undone]:
-    """Files that are `unprepared`, and one of each asset that has work `unfinished`."""
+    """Files that are `unprepared`, and one of each asset that has work `unfinished`.
+
+    The states are named as in the conditions of the partial indexes, or SQLite reads the whole tables.
+    """
     parameters = {"now": time.time(), "jobs": json.dumps(list(jobs))}
     rows = db.execute(
         f"""
-        WITH open AS (SELECT asset, task FROM work WHERE {unfinished})
+        WITH open AS (SELECT asset, task FROM work WHERE state IN ('wanted', 'failed') AND {unfinished})
         SELECT l.library, l.run, l.folder, l.name, r.tasks
-          FROM (SELECT * FROM locations WHERE gone IS NULL AND {unprepared}) l JOIN runs r ON r.id = l.run
+          FROM (SELECT * FROM locations WHERE state != 'done' AND gone IS NULL AND {unprepared}) l
+          JOIN runs r ON r.id = l.run
         UNION ALL
         SELECT l.library, l.run, l.folder, l.name, GROUP_CONCAT(DISTINCT open.task)
           FROM open JOIN locations l ON l.id = (SELECT MIN(id) FROM locations same

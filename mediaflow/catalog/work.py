@@ -125,7 +125,9 @@ def drop_unfinished(db: sqlite3.Connection, asset: int, task: str, models: Seque
 def jobs(db: sqlite3.Connection) -> set[str]:
     """The jobs that the ledger waits for."""
     rows = db.execute(
-        "SELECT job FROM work WHERE state = 'wanted' UNION SELECT job FROM locations WHERE state = 'queued'"
+        # As in the conditions of the partial indexes, or SQLite reads the whole tables.
+        "SELECT job FROM work WHERE state = 'wanted' AND state IN ('wanted', 'failed')"
+        " UNION SELECT job FROM locations WHERE state = 'queued' AND state != 'done'"
     )
     return {row[0] for row in rows}
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +13,7 @@ import typer
 from mediaflow.cli.output import note, print_json
 
 if TYPE_CHECKING:
+    from mediaflow.search.engine import Searcher
     from mediaflow.search.request import Request
 
 
@@ -66,12 +67,12 @@ def search(
     with closing(connect()) as db:
         searcher = Searcher(db)
         if query == "-":
-            for line_request in _requests(request):
-                answers = [result.as_json() for result in searcher.search(line_request)]
-                print_json({"query": line_request.text, "results": answers})
-                sys.stdout.flush()
+            _batch(searcher, request)
             return
-        results = searcher.search(request)
+        answer = searcher.search(request)
+        for warning in answer.warnings:
+            note(warning)
+        results = answer.results
         if json:
             print_json([result.as_json() for result in results])
         else:
@@ -80,13 +81,38 @@ def search(
             print_results(results, query)
 
 
-def _requests(request: Request) -> Iterator[Request]:
-    """The request for each line of standard input; empty lines ask nothing."""
+def _batch(searcher: Searcher, request: Request) -> None:
+    """Answer each line of standard input; empty lines ask nothing.
+
+    A line that cannot be asked is told, and the next one is answered; the exit status is 2 then.
+    """
     from dataclasses import replace
 
-    for line in sys.stdin:
-        if line.strip():
-            yield replace(request, text=line.strip())
+    from mediaflow.errors import UsageError
+
+    told: set[str] = set()
+    wrong = False
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")  # a line need not be text
+    for number, line in enumerate(sys.stdin, 1):
+        if not line.strip():
+            continue
+        try:
+            line_request = replace(request, text=line.strip())
+            answer = searcher.search(line_request)
+        except UsageError as error:
+            note(f"Line {number}: {error}")
+            wrong = True
+            continue
+        for warning in answer.warnings:
+            if warning not in told:
+                note(warning)
+                told.add(warning)
+        results = [result.as_json() for result in answer.results]
+        print_json({"query": line_request.text, "results": results})
+        sys.stdout.flush()
+    if wrong:
+        raise typer.Exit(UsageError.exit_status)
 
 
 def _seconds(date: str | None) -> float | None:

@@ -11,63 +11,87 @@ import numpy as np
 
 from mediaflow.catalog import locations
 from mediaflow.errors import MediaError, UsageError
+from mediaflow.index.vectors import of_asset
 from mediaflow.models import encoders
 from mediaflow.names import readable
+from mediaflow.search.filters import Filter
 from mediaflow.search.fuse import Evidence
+from mediaflow.search.nearest import Look, nearest, query_vector
 from mediaflow.search.request import Request
 
 if TYPE_CHECKING:
+    from mediaflow.index.reader import SpaceReader
     from mediaflow.search.engine import Searcher
 
 
-def evidence(searcher: Searcher, request: Request) -> list[Evidence]:
+def evidence(searcher: Searcher, request: Request, filter: Filter) -> list[Evidence]:
     """Evidence of the pictures that look like the request's example.
 
-    Raises UsageError for a file that is no picture, or a path that is not known or has no pictures.
+    Raises UsageError for a file that is no picture, or a path that is not known or has no pictures, and
+    ModelError or ConfigError where a file's picture cannot be encoded.
     """
     space = encoders.visual_space(searcher.settings)
+    itself = None
     if request.image is not None:
-        query, itself = _of_file(searcher, request.image), None
+        pixels = _pixels(searcher, _absolute(request.image))
+        reader = searcher.opened(space)
+        if not len(reader):
+            return []  # there is nothing to compare with: no model need be loaded
+        query = _encoded(searcher, reader, pixels)
     else:
         assert request.like is not None
-        query, itself = _of_asset(searcher, request.like, space, request.library)
-    found = searcher.nearest(space, query, request, ["image"])
+        reader = searcher.opened(space)
+        query, itself = _of_asset(
+            searcher, _absolute(os.path.expanduser(request.like)), reader, request.library
+        )
+    # One more than wanted: the example itself is left out.
+    found = nearest(searcher.db, reader, query, Look(filter, ["image"], request.limit + 1))
     return [piece for piece in found if piece.asset != itself]
 
 
-def _of_file(searcher: Searcher, path: str) -> np.ndarray:
-    """The visual vector (dimension,) of an image file."""
+def _absolute(path: str) -> str:
+    """A path as the system takes it; UsageError for what no path can be."""
+    try:
+        absolute = os.path.abspath(path)
+        os.fsencode(absolute)
+    except UnicodeEncodeError:
+        absolute = "\0"
+    if not path or "\0" in absolute:
+        raise UsageError(f"{path!a} is no path.")
+    return absolute
+
+
+def _pixels(searcher: Searcher, path: str) -> np.ndarray:
+    """An image file, upright RGB uint8 (h, w, 3)."""
     from PIL import Image
 
     from mediaflow.media.prepare import make_rendition
 
     with tempfile.TemporaryDirectory(prefix="mediaflow-") as folder:
         try:
-            rendition = make_rendition(os.path.abspath(path), Path(folder) / "example", searcher.settings)
+            rendition = make_rendition(path, Path(folder) / "example", searcher.settings)
         except MediaError as error:
             raise UsageError(f"{readable(path)}: {error}.") from None
         if not rendition.pictures:
             raise UsageError(f"{readable(path)} holds no picture to compare with.")
         with Image.open(rendition.path(rendition.pictures[0].file)) as image:
-            pixels = np.asarray(image.convert("RGB"))
-    encoder = encoders.image_encoder(searcher.settings)
-    return encoders.visual_vectors(encoder, [pixels])[0]
+            return np.asarray(image.convert("RGB"))
 
 
-def _of_asset(searcher: Searcher, path: str, space: str, library: str) -> tuple[np.ndarray, int]:
+def _encoded(searcher: Searcher, reader: SpaceReader, pixels: np.ndarray) -> np.ndarray:
+    """The visual vector (dimension,) of a picture."""
+    return query_vector(reader, lambda: encoders.visual_vectors(searcher.image_encoder, [pixels]))
+
+
+def _of_asset(searcher: Searcher, path: str, reader: SpaceReader, library: str) -> tuple[np.ndarray, int]:
     """The mean of a known asset's visual vectors (dimension,), and the asset's id."""
-    absolute = os.path.abspath(os.path.expanduser(path))
-    location = locations.of_path(searcher.db, os.fsencode(absolute), library)
+    location = locations.of_path(searcher.db, os.fsencode(path), library)
     if location is None or location["asset"] is None:
+        raise UsageError(f"{readable(path)} is not known. Submit it, or use --image for a file that is not.")
+    values = of_asset(searcher.db, location["asset"], reader.space)
+    if not len(values):
         raise UsageError(
-            f"{readable(absolute)} is not known. Submit it, or use --image for a file that is not."
+            f"{readable(path)} has no pictures to compare with (mediaflow show says what it has)."
         )
-    rows = searcher.db.execute(
-        "SELECT value FROM vectors WHERE asset = ? AND space = ?", (location["asset"], space)
-    ).fetchall()
-    if not rows:
-        raise UsageError(
-            f"{readable(absolute)} has no pictures to compare with (mediaflow show says what it has)."
-        )
-    mean = np.mean([np.frombuffer(row[0], dtype="<f2").astype(np.float32) for row in rows], axis=0)
+    mean = values.mean(axis=0)
     return mean / (np.linalg.norm(mean) or 1.0), location["asset"]

@@ -23,6 +23,7 @@ TRUST: dict[Where, float] = {"image": 0.7, "ocr": 0.8, "speech": 0.8}
 # Fewer than this many others say nothing about what is usual.
 FEW = 3
 LEAST_DEVIATION = 0.03
+MAX_EXPONENT = 700.0  # a float holds e to the power of 709
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +38,11 @@ class Background:
         others = len(self.scores) - self.whole
         if others < FEW:
             return 0.5 * TRUST[where]
-        total, squares = float(self.scores.sum()), float(np.square(self.scores).sum())
+        scores = self.scores.astype(np.float64)
+        total, squares = float(scores.sum()), float(np.square(scores).sum())
         if self.whole:  # the hit itself is among them: it must not be its own background
             total, squares = total - score, squares - score * score
         mean = total / others
         deviation = max(LEAST_DEVIATION, math.sqrt(max(0.0, squares / others - mean * mean)))
-        return TRUST[where] / (1 + math.exp(-((score - mean) / deviation - MIDDLE[where]) / WIDTH))
+        away = ((score - mean) / deviation - MIDDLE[where]) / WIDTH
+        return TRUST[where] / (1 + math.exp(min(-away, MAX_EXPONENT)))

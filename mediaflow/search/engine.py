@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable
-from functools import cached_property
-from typing import TYPE_CHECKING
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import numpy as np
 
-from mediaflow.errors import UsageError
+from mediaflow.errors import ConfigError, ModelError, UsageError
 from mediaflow.index.reader import SpaceReader
 from mediaflow.models import encoders
 from mediaflow.search import by_example
-from mediaflow.search.calibrate import Background
-from mediaflow.search.filters import EVERYTHING, Eligible, eligible
+from mediaflow.search.filters import Filter, Place
 from mediaflow.search.fuse import Evidence, fuse, text_evidence
+from mediaflow.search.nearest import SOURCES, Look, nearest, query_vector
 from mediaflow.search.query import query_words
-from mediaflow.search.request import Match, Request, Result, Where
+from mediaflow.search.request import Answer, Match, Request, Result
 from mediaflow.search.words import search_names, search_passages
 from mediaflow.settings import load_settings
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 MATCHES = 3
 # A reason this much weaker than the best one is noise to a person.
 WORTH = 0.1
-# Vectors looked at for a wanted result: filters and several vectors an asset use some up.
-CANDIDATES_EACH = 20
-SOURCES: dict[Where, str] = {"image": "picture", "ocr": "ocr", "speech": "speech"}
+# A model that could not be loaded is tried again after this: to read a damaged one takes a while.
+AGAIN_SECONDS = 30.0
+Encoder = TypeVar("Encoder")
 
 
 class Searcher:
@@ -39,100 +39,97 @@ class Searcher:
         self.db = db
         self.settings = load_settings()
         self._readers: dict[str, SpaceReader] = {}
+        self._encoders: dict[str, object] = {}
+        self._failed: dict[str, tuple[float, ModelError | ConfigError]] = {}
 
-    @cached_property
+    @property
     def text_encoder(self) -> TextEncoder:
-        return encoders.text_encoder(self.settings)
+        """Raises ModelError or ConfigError where it cannot be loaded, as the others do."""
+        return self._loaded("text", lambda: encoders.text_encoder(self.settings))
 
-    @cached_property
+    @property
     def query_encoder(self) -> ImageEncoder:
-        return encoders.image_encoder(self.settings, queries_only=True)
+        """Encodes questions about pictures."""
+        return self._loaded("query", lambda: encoders.image_encoder(self.settings, queries_only=True))
 
-    def search(self, request: Request) -> list[Result]:
-        """The best results for a request, best first.
+    @property
+    def image_encoder(self) -> ImageEncoder:
+        """Encodes pictures."""
+        return self._loaded("image", lambda: encoders.image_encoder(self.settings))
 
-        Raises UsageError for an image file that is none, or an asset that is not known.
+    def search(self, request: Request) -> Answer:
+        """The best results for a request, best first, and what could not be looked at.
+
+        Raises UsageError for an image file that is none, an asset that is not known, or no question at all,
+        and ModelError or ConfigError when nothing of it can be looked at for want of a model.
         """
+        filter = Filter(self.db, request)
+        warnings: list[str] = []
         if request.image is not None or request.like is not None:
-            evidence = by_example.evidence(self, request)
-        elif request.text.strip():
-            evidence = self._text_evidence(request)
+            evidence = by_example.evidence(self, request, filter)
+        elif request.question:
+            evidence = self._text_evidence(request, filter, warnings)
         else:
             raise UsageError("Ask for something: words, --image FILE or --like PATH.")
-        passed = eligible(self.db, (piece.asset for piece in evidence), request)
-        ranked = fuse(piece for piece in evidence if piece.asset in passed)[: request.limit]
-        return [_result(passed[asset], score, matches) for asset, score, matches in ranked]
+        results = []
+        for asset, score, matches in fuse(evidence)[: request.limit]:
+            # It may have been forgotten since its evidence was found.
+            if place := filter.place(asset):
+                results.append(_result(place, score, matches))
+        return Answer(results, warnings)
 
-    def nearest(
-        self, space: str, query: np.ndarray, request: Request, where: Iterable[Where]
-    ) -> list[Evidence]:
-        """Evidence of the vectors of `space` nearest to `query` that pass the request's filters.
-
-        Looks deeper while filters leave fewer assets than are wanted.
-        """
+    def opened(self, space: str) -> SpaceReader:
+        """The reader of a space, following the catalog; without vectors where nothing was embedded."""
         reader = self._readers.setdefault(space, SpaceReader(space))
         reader.refresh(self.db)
-        background = Background(*reader.sample(self.db, query))
-        sources = {SOURCES[place]: place for place in where if place in SOURCES}
-        count = max(request.limit * CANDIDATES_EACH, 200)
-        while True:
-            evidence = self._evidence(dict(reader.search(query, count)), sources, background)
-            passed = eligible(self.db, (piece.asset for piece in evidence), request)
-            if len(passed) >= request.limit or count >= len(reader):
-                return [piece for piece in evidence if piece.asset in passed]
-            count *= 8
+        return reader
 
-    def _evidence(
-        self, found: dict[int, float], sources: dict[str, Where], background: Background
-    ) -> list[Evidence]:
-        evidence = []
-        ids = list(found)
-        for first in range(0, len(ids), 500):
-            part = ids[first : first + 500]
-            rows = self.db.execute(
-                "SELECT v.id, v.asset, v.source, COALESCE(v.page, p.page) AS page,"
-                " COALESCE(v.time, p.start) AS start, p.end, p.text"
-                " FROM vectors v LEFT JOIN passages p ON p.asset = v.asset AND p.source = v.source"
-                " AND p.ordinal = v.ordinal AND v.source != 'picture'"
-                f" WHERE v.id IN ({','.join('?' * len(part))})",
-                part,
-            )
-            for row in rows:
-                place = sources.get(row["source"])
-                if place is not None:
-                    score = background.probability(found[row["id"]], place)
-                    match = Match(place, score, row["text"], row["start"], row["end"], row["page"])
-                    evidence.append(Evidence(row["asset"], "space", match))
-        return evidence
-
-    def _text_evidence(self, request: Request) -> list[Evidence]:
-        places = request.places()
+    def _text_evidence(self, request: Request, filter: Filter, warnings: list[str]) -> list[Evidence]:
         found: list[Evidence] = []
-        words = len(query_words(request.text))
-        spoken = [SOURCES[place] for place in places if place in ("ocr", "speech")]
-        if spoken:
-            found += text_evidence(search_passages(self.db, request.text, spoken, EVERYTHING), words)
-            space = encoders.text_space(self.settings)
-            found += self._in_space(
-                space, lambda texts: self.text_encoder.encode_texts(texts), request, places
-            )
-        if "name" in places:
-            found += text_evidence(search_names(self.db, request.text, EVERYTHING), words)
-        if "image" in places:
-            space = encoders.image_space(self.settings)
-            found += self._in_space(
-                space, lambda texts: self.query_encoder.encode_queries(texts), request, ["image"]
-            )
+        for part in self._parts(request, filter):
+            try:
+                found += part()
+            except (ModelError, ConfigError) as error:
+                if request.where == "image":
+                    raise  # nothing else was asked for
+                warnings.append(f"Not searched by meaning: {error}")
         return found
 
-    def _in_space(
-        self, space: str, encode: Callable[[list[str]], np.ndarray], request: Request, where: Iterable[Where]
-    ) -> list[Evidence]:
-        if not self.db.execute("SELECT 1 FROM spaces WHERE name = ?", (space,)).fetchone():
+    def _parts(self, request: Request, filter: Filter) -> Iterator[Callable[[], list[Evidence]]]:
+        """The ways in which a question is looked up, each to be called."""
+        text, places = request.question, request.places()
+        words = len(query_words(text))
+        spoken = [place for place in places if place in ("ocr", "speech")]
+        if spoken:
+            sources, condition = [SOURCES[place] for place in spoken], filter.condition
+            yield lambda: text_evidence(search_passages(self.db, text, sources, condition), words)
+            space, look = encoders.text_space(self.settings), Look(filter, spoken, request.limit)
+            yield lambda: self._in_space(space, lambda: self.text_encoder.encode_texts([text]), look)
+        if "name" in places:
+            yield lambda: text_evidence(search_names(self.db, text, filter.name_condition), words)
+        if "image" in places:
+            shown, seen = encoders.image_space(self.settings), Look(filter, ["image"], request.limit)
+            yield lambda: self._in_space(shown, lambda: self.query_encoder.encode_queries([text]), seen)
+
+    def _in_space(self, space: str, encode: Callable[[], np.ndarray], look: Look) -> list[Evidence]:
+        reader = self.opened(space)
+        if not len(reader):
             return []  # nothing was embedded yet: no model need be loaded
-        return self.nearest(space, encode([request.text])[0], request, where)
+        return nearest(self.db, reader, query_vector(reader, encode), look)
+
+    def _loaded(self, name: str, load: Callable[[], Encoder]) -> Encoder:
+        since, failure = self._failed.get(name, (0.0, None))
+        if failure and time.monotonic() - since < AGAIN_SECONDS:
+            raise failure
+        if name not in self._encoders:
+            try:
+                self._encoders[name] = load()
+            except (ModelError, ConfigError) as error:
+                self._failed[name] = (time.monotonic(), error)
+                raise
+        return cast(Encoder, self._encoders[name])
 
 
-def _result(asset: Eligible, score: float, matches: list[Match]) -> Result:
+def _result(place: Place, score: float, matches: list[Match]) -> Result:
     worth = [match for match in matches if match.score >= WORTH * matches[0].score]
-    return Result(asset.path, asset.kind, score, asset.hash, worth[:MATCHES])
+    return Result(place.path, place.kind, score, place.hash, worth[:MATCHES])

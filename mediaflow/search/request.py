@@ -1,21 +1,31 @@
-"""What is asked of a search, and what it answers."""
+"""A question to the search, and its answer."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from mediaflow.errors import UsageError
 from mediaflow.media.rendition import Kind
 
 Where = Literal["image", "ocr", "speech", "name"]
 EVERYWHERE: tuple[Where, ...] = ("image", "ocr", "speech", "name")
 
 
+# How much of a text is looked up: whole books get pasted, and a tokenizer reads every letter.
+MAX_CHARACTERS = 10_000
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A question: by words, by an image file, or by an asset that is known; and what to leave out.
+    """A question: by words, by an image file, or by a known asset; and the filters.
 
-    `since` is in Unix seconds: when it was taken, or else when the file was last written.
+    `text` may hold anything that a shell or a network hands over; it is kept as text that UTF-8 can hold,
+    for everything after this (`readable_text`). `since` (inclusive) and `until` (exclusive) are in Unix
+    seconds: when it was taken, or else when the file was last written. Raises UsageError for a library
+    whose name is no text.
     """
 
     text: str = ""
@@ -25,8 +35,19 @@ class Request:
     where: Where | None = None
     safe: bool = False
     since: float | None = None
+    until: float | None = None
     library: str = "default"
     limit: int = 10
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", readable_text(self.text))
+        if not _is_text(self.library):
+            raise UsageError(f"The library {self.library!a} does not have a name in UTF-8.")
+
+    @property
+    def question(self) -> str:
+        """The part of the text that is looked up."""
+        return self.text[:MAX_CHARACTERS].strip()
 
     def places(self) -> tuple[Where, ...]:
         """Where to look."""
@@ -54,6 +75,32 @@ class Match:
         return answer
 
 
+def readable_text(text: str) -> str:
+    """Any string as text that UTF-8, SQLite and a tokenizer can hold.
+
+    A byte that was no UTF-8 comes from the system as a lone surrogate (PEP 383); it is read as Latin-1,
+    which is right for what old systems wrote. Control characters become spaces.
+    """
+    if not _is_text(text):
+        text = "".join(map(_letter, text))
+    return _CONTROL.sub(" ", text)
+
+
+def _letter(letter: str) -> str:
+    code = ord(letter)
+    if 0xDC80 <= code <= 0xDCFF:
+        return chr(code - 0xDC00)
+    return "\N{REPLACEMENT CHARACTER}" if 0xD800 <= code <= 0xDFFF else letter
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 @dataclass(slots=True)
 class Result:
     """One asset, at one of its locations, with its best matches first."""
@@ -73,3 +120,11 @@ class Result:
             "asset": self.asset,
             "matches": [match.as_json() for match in self.matches],
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The results, best first, and what could not be looked at, in words for a person."""
+
+    results: list[Result]
+    warnings: list[str]

@@ -16,15 +16,14 @@ from PIL import Image
 from jobs.task import Finding, Task, Vector, register
 from mediaflow.errors import MediaError
 from mediaflow.media.rendition import Picture, Rendition
-from mediaflow.models.encoders import image_space
-from mediaflow.settings import load_settings
 from tests.chaos import picture
 from tests.chaos.picture import DEEDS, Page
 
 # Long enough that a batch is often found in the middle.
 SECONDS, SLOW_SECONDS = 0.04, 0.6
 HUGE = 20_000_000
-TEXT_SPACE = "chaos-text"
+# Not those that the settings name: a search must find no encoder to load, which would need an extra.
+TEXT_SPACE, IMAGE_SPACE = "chaos-text", "chaos-pictures"
 
 
 class Chaos(Task):
@@ -138,12 +137,12 @@ class Embed(Chaos):
     def may_write(cls, model: str, source: str | None) -> Mapping[str, int | None]:  # noqa: ARG003
         """The spaces that its vectors may be in, with their sizes: a crooked one may be the first."""
         if source is None:
-            return {image_space(load_settings()): picture.IMAGE_DIMENSION}
+            return {IMAGE_SPACE: picture.IMAGE_DIMENSION}
         return {TEXT_SPACE: picture.TEXT_DIMENSION}
 
     @property
     def text_space(self) -> str:
-        """Not the one that the settings name: a search must find no encoder to load."""
+        """Where the words go that were read."""
         return TEXT_SPACE
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
@@ -153,7 +152,6 @@ class Embed(Chaos):
 
     def find(self, rendition: Rendition, pages: list[Page]) -> Finding:
         deed, self._deed = self._deed, ""
-        space = image_space(self.settings)
         vectors = []
         for page, still in zip(pages, rendition.pictures, strict=True):
             values = picture.image_vector(page)
@@ -161,7 +159,7 @@ class Embed(Chaos):
                 values = values[:-1]
             if deed == "nan":
                 values = np.full_like(values, np.nan)
-            vectors.append(Vector(space, values, page=still.page, time=still.time))
+            vectors.append(Vector(IMAGE_SPACE, values, page=still.page, time=still.time))
         return Finding({}, tuple(vectors))
 
     def _crooked(self) -> None:

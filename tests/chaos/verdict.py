@@ -19,7 +19,7 @@ from tests.chaos.picture import DEEDS, image_vector, text_vector
 from tests.chaos.pile import Bad, Passed, Picture, Pile, Stranger
 from tests.chaos.settle import ask
 from tests.chaos.system import System
-from tests.chaos.tasks import TEXT_SPACE, read_lines
+from tests.chaos.tasks import IMAGE_SPACE, TEXT_SPACE, read_lines
 
 # What a harmful picture may be listed with: its own deed, or what the harness did to the child that had it.
 REASONS = {
@@ -173,7 +173,7 @@ def expect(content: Picture) -> Expected:
     if harmed != "embed":
         vectors += [
             (
-                task_model("embed"),
+                IMAGE_SPACE,
                 "picture",
                 ordinal,
                 numbers[ordinal],

@@ -16,12 +16,13 @@ from mediaflow.catalog.database import connect, transaction
 from mediaflow.catalog.locations import Candidate, Scope
 from mediaflow.catalog.passages import Passage
 from mediaflow.ops.forget import forget
-from mediaflow.search.filters import EVERYTHING, eligible
+from mediaflow.search.filters import Condition, Filter
 from mediaflow.search.fuse import Evidence, fuse
 from mediaflow.search.query import query_words
 from mediaflow.search.request import Match, Request
 from mediaflow.search.words import search_names, search_passages
 
+EVERY = Condition("1", ())
 bounded = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -79,8 +80,8 @@ def test_no_question_breaks_the_full_text_search(catalog: sqlite3.Connection, qu
         asset = assets.add(catalog, "hash", "image", 1, {})
         catalog.execute("UPDATE locations SET asset = ?", (asset,))
         passages.replace(catalog, asset, "ocr", [Passage("Rechnung 4711 a:b x"), Passage(query)])
-        read = search_passages(catalog, query, ["ocr"], EVERYTHING)
-        said = [*read, *search_names(catalog, query, EVERYTHING)]
+        read = search_passages(catalog, query, ["ocr"], EVERY)
+        said = [*read, *search_names(catalog, query, EVERY)]
         assert all(0 < hit.score <= 1 for hit in said)
         # A query in the very words of a passage finds it.
         assert any(hit.text == query for hit in read) or not query_words(query)
@@ -135,7 +136,7 @@ def test_a_search_answers_with_what_is_there_in_the_library_of_the_kind_and_new_
             if gone:
                 locations.mark_gone(catalog, library, b"/a", [name])
         request = Request("x", kind=kind, since=since)  # type: ignore[arg-type]
-        passed = eligible(catalog, ids.values(), request)
+        passed = Filter(catalog, request).all.tolist()
         catalog.execute("DELETE FROM locations")
     there = [file for file in files if file[1] == "default" and not file[2]]
     assert set(passed) == {

@@ -9,7 +9,7 @@ from contextlib import closing
 
 from mediaflow.catalog.database import catalog_path
 from mediaflow.fleet.settings import load_fleet
-from mediaflow.ops.doctor import catalog, ledger, places, processes, queue, renditions, snapshots
+from mediaflow.ops.doctor import catalog, ledger, places, processes, queue, renditions, snapshots, spaces
 from mediaflow.ops.doctor.report import Examination, Finding
 
 
@@ -28,6 +28,7 @@ def examine(*, dry_run: bool = False, models: bool = False) -> list[Finding]:
         with closing(db):
             ledger.examine(visit, db)
             renditions.examine(visit, db)
+            spaces.examine(visit, db)
             snapshots.examine(visit, db)
             queue.examine(visit, db)
     processes.examine(visit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import suppress
 
-from mediaflow.catalog import fulltext
+from mediaflow.catalog import fulltext, searchable
 from mediaflow.catalog.database import catalog_path, connect, transaction
 from mediaflow.errors import CatalogError, MediaflowError
 from mediaflow.ops.doctor.report import AGAIN, Examination, count
@@ -31,6 +31,7 @@ def examine(visit: Examination) -> sqlite3.Connection | None:
         _check_references(visit, db)
         for name in fulltext.NAMES:
             _check_words(visit, db, name)
+        _check_searchable(visit, db)
     except MediaflowError as error:
         visit.problem("catalog", str(error), LOST)
         db.close()
@@ -98,3 +99,13 @@ def _check_words(visit: Examination, db: sqlite3.Connection, name: fulltext.Name
         visit.mend(
             "catalog", f"the index of words {name}_words is not that of its table", "made again", repair
         )
+
+
+def _check_searchable(visit: Examination, db: sqlite3.Connection) -> None:
+    def repair() -> None:
+        with transaction(db):
+            searchable.refill(db)
+
+    if wrong := searchable.differences(db):
+        what = f"{count(wrong, 'file')} that a search filters by what is not true any more"
+        visit.mend("catalog", what, "corrected", repair)

@@ -10,7 +10,8 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from mediaflow.index.file import digest
-from mediaflow.index.snapshot import alone, build, current, lags, space_folder
+from mediaflow.index.labels import path_of, read_labels
+from mediaflow.index.snapshot import VERSION, alone, build, current, files, lags, space_folder
 from mediaflow.ops.doctor.report import Examination, count
 from mediaflow.settings import home
 
@@ -59,6 +60,10 @@ def _reason(visit: Examination, db: sqlite3.Connection, space: str) -> str | Non
             return "its snapshot does not have its SHA-256"
     except FileNotFoundError:
         return None  # replaced meanwhile
+    if snapshot.version != VERSION:
+        return "its snapshot is of an older version"
+    if read_labels(path_of(folder / snapshot.file), snapshot.sha256, snapshot.count) is None:
+        return "the labels of its snapshot are missing or damaged"
     if visit.settings is not None and lags(db, space, snapshot, visit.settings.index.snapshot_every):
         return "its snapshot is far behind the catalog"
     return None
@@ -79,10 +84,10 @@ def _is_busy(folder: Path) -> bool:
 def _left(folder: Path) -> list[Path]:
     """Files that no description names."""
     try:
-        named = json.loads((folder / "current.json").read_text())["file"]
-    except (OSError, ValueError, LookupError, TypeError):
+        named = Path(json.loads((folder / "current.json").read_bytes())["file"]).stem
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         named = None
-    return [*folder.glob("*.partial"), *(file for file in folder.glob("*.faiss") if file.name != named)]
+    return [*folder.glob("*.partial"), *(file for file in files(folder) if file.stem != named)]
 
 
 def _remove_left(folder: Path) -> None:
