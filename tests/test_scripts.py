@@ -44,7 +44,9 @@ def asked(requirements: list[str]) -> set[str]:
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
 def test_a_lock_pins_every_package_by_hash_and_names_no_index(lock: Path) -> None:
     entries = re.split(r"\n(?=[a-z0-9])", lock.read_text())
-    assert all(re.match(r"[a-z0-9-]+==\S+(?: ; .+)? \\\n    --hash=sha256:[0-9a-f]{64}", entry) for entry in entries)
+    assert all(
+        re.match(r"[a-z0-9-]+==\S+(?: ; .+)? \\\n    --hash=sha256:[0-9a-f]{64}", entry) for entry in entries
+    )
     assert "://" not in lock.read_text()
     assert "index-url" not in lock.read_text()
 
