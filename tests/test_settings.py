@@ -98,7 +98,7 @@ def test_the_user_s_files_add_a_model_and_change_the_fleet(
     home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     model = "{task: ocr, licence: MIT, origin: mine, files: [{name: a, size: 1, sha256: " + "a" * 64
-    own_file(tmp_path, "models:\n  mine: " + model + ", sources: ['file:a']}]}\n", "models.yaml")
+    own_file(tmp_path, "models:\n  mine: " + model + ", sources: ['file:/nowhere/a']}]}\n", "models.yaml")
     own_file(tmp_path, "caps: {boxes: 7}\n", "fleet.yaml")
     before = load_fleet()
     monkeypatch.setenv("MEDIAFLOW_CONFIG", str(tmp_path / "config"))
