@@ -125,29 +125,33 @@ class TextReader:
     """
 
     def __init__(self, folder: Path, task: Task) -> None:
-        from rapidocr_onnxruntime import RapidOCR
+        from omegaconf import OmegaConf
+        from rapidocr import RapidOCR
+        from rapidocr.ch_ppocr_det import TextDetector
 
-        paths = {part: _only(folder, part) for part in ("det", "cls", "rec")}
         self._rapid = RapidOCR(
-            **{f"{part}_model_path": str(path) for part, path in paths.items()},
-            det_limit_side_len=32,
-            rec_batch_num=1,
+            params={"Global.log_level": "error", "Det.limit_side_len": 32, "Rec.rec_batch_num": 1}
         )
-        # RapidOCR cannot be told to open its sessions without spinning threads.
-        detector, recogniser = (
-            open_session(paths[part], task.settings, task.name, shapes_vary=True) for part in ("det", "rec")
-        )
-        self._rapid.text_det.infer.session = detector
-        self._rapid.text_rec.session.session = recogniser
+        # RapidOCR's parameters cannot keep threads from spinning, but it takes a session that is open.
+        # It would look for the weights, and fetch what is missing, only where it is given none.
+        sections = OmegaConf.create(self._rapid.cfg, flags={"allow_objects": True})
+        sections.Det.session = _open(folder, "det", task)
+        sections.Rec.session = _open(folder, "rec", task)
+        self._rapid.cfg = sections
+        self._detector = TextDetector(sections.Det)
 
     def read(self, image: np.ndarray) -> list[Line]:
         """The lines in an RGB image (height, width, 3) uint8, in no order."""
+        from rapidocr.utils.process_img import apply_vertical_padding
+
         bgr = np.ascontiguousarray(image[:, :, ::-1])
-        padded, record = self._rapid.maybe_add_letterbox(bgr, {})
+        padded, record = apply_vertical_padding(
+            bgr, {}, self._rapid.width_height_ratio, self._rapid.min_height
+        )
         boxes = self._detect(padded)
         if not len(boxes):
             return []
-        crops = self._rapid.get_crop_img_list(padded, boxes)
+        crops = self._rapid.crop_text_regions(padded, boxes)
         padding = record["padding_1"]
         limits = np.array([image.shape[1], image.shape[0]], dtype=np.float32)
         boxes = np.clip(boxes - [padding["left"], padding["top"]], 0, limits)
@@ -165,15 +169,15 @@ class TextReader:
         shortest, longest = DETECTOR_SIDES
         scale = min(max(1.0, shortest / min(height, width)), longest / max(height, width))
         sides = [max(32, round(side * scale / 32) * 32) for side in (width, height)]
-        boxes, _ = self._rapid.text_det(cv2.resize(image, sides))
-        if boxes is None or len(boxes) == 0:
+        boxes = self._detector(cv2.resize(image, sides)).boxes
+        if boxes is None:
             return np.zeros((0, 4, 2), dtype=np.float32)
         factors = np.array([width / sides[0], height / sides[1]], dtype=np.float32)
         return np.asarray(boxes, dtype=np.float32) * factors
 
     def _recognise(self, crops: list[np.ndarray], boxes: np.ndarray) -> list[tuple[str, float, int]]:
         """Text, confidence and quarter turns of each line."""
-        found = [(text, float(sure)) for text, sure in self._rapid.text_rec(crops)[0]]
+        found = self._texts(crops)
         turns = [1 if _is_vertical(box) else 0 for box in boxes]
         turned = self._turn(crops, found, [i for i, (_, sure) in enumerate(found) if sure < DOUBTFUL])
         if len(turned) > len(crops) / 2:  # the page stands on its head: its sure lines may be wrong too
@@ -188,14 +192,19 @@ class TextReader:
         """Read the doubtful lines turned by half; the indices of those that are surer, now in `found`."""
         if not doubtful:
             return []
-        readings = self._rapid.text_rec([np.ascontiguousarray(crops[i][::-1, ::-1]) for i in doubtful])[0]
+        readings = self._texts([np.ascontiguousarray(crops[i][::-1, ::-1]) for i in doubtful])
         surer = [
             i for i, (_, sure) in zip(doubtful, readings, strict=True) if sure > found[i][1] + TURNED_MARGIN
         ]
         for index, (text, sure) in zip(doubtful, readings, strict=True):
             if index in surer:
-                found[index] = (text, float(sure))
+                found[index] = (text, sure)
         return surer
+
+    def _texts(self, crops: list[np.ndarray]) -> list[tuple[str, float]]:
+        """Text and confidence of each line."""
+        read = self._rapid.recognize_txt(crops)
+        return list(zip(read.txts or (), read.scores, strict=True))
 
 
 def in_reading_order(lines: Sequence[Line]) -> list[Line]:
@@ -272,8 +281,13 @@ def _entry(line: Line) -> dict[str, Any]:
     return entry
 
 
-def _only(folder: Path, part: str) -> Path:
+def _open(folder: Path, part: str, task: Task) -> Any:
+    """An inference session of the folder's one detector ("det") or recogniser ("rec")."""
     found = sorted(folder.glob(f"*_{part}_*.onnx"))
     if len(found) != 1:
         raise ModelError(f"{folder} must hold one file *_{part}_*.onnx; configs/models.yaml lists them.")
-    return found[0]
+    session = open_session(found[0], task.settings, task.name, shapes_vary=True)
+    # RapidOCR would download a list of characters for a recogniser that has none.
+    if part == "rec" and "character" not in session.get_modelmeta().custom_metadata_map:
+        raise ModelError(f"{found[0]} does not name the characters that it reads (metadata `character`).")
+    return session

@@ -1,4 +1,4 @@
-"""Reading a file of settings: YAML, overridden by variables, checked against a form; errors name the line."""
+"""Reading settings: a YAML file, overridden by a second and by variables, checked; errors name the line."""
 
 from __future__ import annotations
 
@@ -22,15 +22,23 @@ class Section(BaseModel):
 Form = TypeVar("Form", bound=Section)
 
 
-def read_settings(path: Path, form: type[Form], prefix: str, skip: Collection[str] = ()) -> Form:
-    """Read the file at `path`, override it by variables that begin with `prefix`, and check it.
+def read_settings(
+    files: tuple[Path, Path], form: type[Form], prefix: str, skip: Collection[str] = ()
+) -> Form:
+    """Read a file, override it by a second one and by variables that begin with `prefix`, and check it.
+
+    The second file may be missing; its sections are merged into those of the first, its values replace them.
 
     `tasks.ocr.workers` is PREFIX + TASKS__OCR__WORKERS; variables whose first part is in `skip` are no
     settings of this file. Raises ConfigError with file and line (or the variable's name) for a wrong key or
     value.
     """
-    tree, lines = _read(path)
-    origins = {location: f"{path}, line {line}" for location, line in lines.items()}
+    path, own = files
+    tree, origins = _read(path)
+    if own.exists():
+        differing, places = _read(own)
+        tree = _merge(tree, differing)
+        origins |= places
     for name, value in sorted(os.environ.items()):
         section = name.removeprefix(prefix).split("__")[0]
         if not name.startswith(prefix) or section in skip:
@@ -48,15 +56,18 @@ def read_settings(path: Path, form: type[Form], prefix: str, skip: Collection[st
         raise ConfigError(_explain(error, origins, path)) from None
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
-    """The file's tree, and the line (from 1) on which each key stands."""
+def _read(path: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], str]]:
+    """The file's tree, and file and line (from 1) of each key."""
     try:
         text = path.read_text(encoding="utf-8")
         node = yaml.compose(text, yaml.SafeLoader)
         tree = yaml.safe_load(text) or {}
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is not UTF-8"
-        raise ConfigError(f"{path} cannot be read ({why}). MEDIAFLOW_CONFIGS names its folder.") from None
+        raise ConfigError(
+            f"{path} cannot be read ({why}). MEDIAFLOW_CONFIGS names the folder of complete files, "
+            "MEDIAFLOW_CONFIG that of yours."
+        ) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}, line {mark.line + 1}" if mark else str(path)
@@ -65,7 +76,16 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
         raise ConfigError(f"{path} must hold keys and values, as the one that came with mediaflow.")
     lines: dict[tuple[str, ...], int] = {}
     _number(node, (), lines)
-    return tree, lines
+    return tree, {location: f"{path}, line {line}" for location, line in lines.items()}
+
+
+def _merge(tree: dict[str, Any], differing: dict[str, Any]) -> dict[str, Any]:
+    """The tree with the values of another, section by section."""
+    merged = dict(tree)
+    for key, value in differing.items():
+        both = isinstance(merged.get(key), dict) and isinstance(value, dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
 
 
 def _number(node: Any, location: tuple[str, ...], lines: dict[tuple[str, ...], int]) -> None:
@@ -94,5 +114,5 @@ def _explain(error: ValidationError, origins: dict[tuple[str, ...], str], path: 
             break
     name = ".".join(location)
     if first["type"] == "extra_forbidden":
-        return f"{where}: there is no setting {name!r}. See the comments in configs/{path.name}."
+        return f"{where}: there is no setting {name!r}. See the comments in {path}."
     return f"{where}: {name} = {first.get('input')!r} is wrong: {first['msg']}."

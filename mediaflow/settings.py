@@ -1,4 +1,4 @@
-"""Settings: configs/mediaflow.yaml, overridden by MEDIAFLOW_… variables, checked as one."""
+"""Settings: configs/mediaflow.yaml, overridden by the user's file and by variables, checked as one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mediaflow.configuration import Section, read_settings
 
 PREFIX = "MEDIAFLOW_"
 # Variables that are not settings of this file: where things are, what tests use, other files' settings.
-NOT_SETTINGS = {"HOME", "CONFIGS", "MODELS", "REDIS_URL", "TEST_MEDIA", "DEBUG", "FLEET", "BOX"}
+NOT_SETTINGS = {"HOME", "CONFIG", "CONFIGS", "MODELS", "REDIS_URL", "TEST_MEDIA", "DEBUG", "FLEET", "BOX"}
 
 
 class TaskSettings(Section):
@@ -88,9 +88,21 @@ def home() -> Path:
 
 
 def configs() -> Path:
-    """The folder of configuration files: MEDIAFLOW_CONFIGS, or the project's own."""
+    """The folder of complete configuration files: MEDIAFLOW_CONFIGS, or those that came with mediaflow.
+
+    In a clone mediaflow/configs is a link to configs/; in an installed program it is a folder of the package.
+    """
     named = os.environ.get("MEDIAFLOW_CONFIGS")
-    return Path(named) if named else Path(__file__).resolve().parents[1] / "configs"
+    return Path(named) if named else Path(__file__).with_name("configs").resolve()
+
+
+def user_configs() -> Path:
+    """The folder of the user's own configuration files: MEDIAFLOW_CONFIG, or `config` in MEDIAFLOW_HOME.
+
+    It need not exist. A file in it holds only what differs from the file that came with mediaflow.
+    """
+    named = os.environ.get("MEDIAFLOW_CONFIG")
+    return Path(named).expanduser().absolute() if named else home() / "config"
 
 
 def models_home() -> Path:
@@ -101,8 +113,9 @@ def models_home() -> Path:
 
 @lru_cache(maxsize=1)
 def load_settings() -> Settings:
-    """Read, override and check the settings.
+    """Read, override and check the settings: later ones win of the file, the user's file and the variables.
 
     Raises ConfigError with file and line (or the variable's name) for a wrong key or value.
     """
-    return read_settings(configs() / "mediaflow.yaml", Settings, PREFIX, skip=NOT_SETTINGS)
+    files = (configs() / "mediaflow.yaml", user_configs() / "mediaflow.yaml")
+    return read_settings(files, Settings, PREFIX, skip=NOT_SETTINGS)

@@ -72,7 +72,8 @@ def test_a_benchmark_sets_up_what_it_needs_and_no_more(
         (tmp_path / place).parent.mkdir(parents=True)
         (tmp_path / place).write_text(echo)
         (tmp_path / place).chmod(0o755)
-    shutil.copy(ROOT / "scripts" / "benchmark", tmp_path / "scripts")
+    for name in ("benchmark", "places.sh"):
+        shutil.copy(ROOT / "scripts" / name, tmp_path / "scripts")
     command = [tmp_path / "scripts" / "benchmark", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stderr.split() == ["scripts/setup", *asked]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from jobs.ocr import Line, Ocr, appearances
-from mediaflow.errors import MediaError
+from jobs.ocr import Line, Ocr, TextReader, appearances
+from mediaflow.errors import MediaError, ModelError
 from mediaflow.media.prepare import make_rendition
 from mediaflow.media.rendition import Picture, Rendition
+from mediaflow.models.store import model_folder
 from mediaflow.settings import load_settings
 
 WHERE = np.array([[10, 400], [300, 400], [300, 420], [10, 420]])
@@ -147,3 +150,36 @@ def test_burnt_in_subtitles_of_a_film_come_with_their_seconds(ocr: Ocr, media: P
     lines = ocr.analyse([rendition])[0].data["lines"]
     assert [each["text"] for each in lines] == ["THANKS FOR WATCHING"]
     assert 2 <= lines[0]["time"] <= 6  # it fades in before the 2.5 s of the truth
+
+
+@pytest.mark.slow
+def test_the_reader_prints_nothing_and_asks_no_network(tmp_path: Path) -> None:
+    """In a process of its own, as RapidOCR logs when it is imported, and with no network at all."""
+    written(tmp_path, "Rechnung 471102")
+    program = (
+        "import socket, sys\n"
+        "def refuse(*_): raise AssertionError('the network was asked')\n"
+        "socket.socket.connect = socket.getaddrinfo = refuse\n"
+        "from pathlib import Path\n"
+        "from jobs.ocr import Ocr\n"
+        "from mediaflow.media.rendition import Picture, Rendition\n"
+        "from mediaflow.settings import load_settings\n"
+        "task = Ocr(load_settings())\n"
+        "task.load()\n"
+        "picture = Picture('0.jpg', 900, 190)\n"
+        "rendition = Rendition('a', 'image', Path(sys.argv[1]), pictures=(picture,))\n"
+        "print(task.analyse([rendition])[0].data['text'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "Rechnung 471102\n", "")
+
+
+@pytest.mark.slow
+def test_a_recogniser_without_a_list_of_characters_is_refused(ocr: Ocr, tmp_path: Path) -> None:
+    (detector,) = model_folder("rapidocr-ppocrv6").glob("*_det_*.onnx")
+    for part in ("det", "rec"):
+        (tmp_path / f"x_{part}_x.onnx").symlink_to(detector)
+    with pytest.raises(ModelError, match="characters"):
+        TextReader(tmp_path, ocr)

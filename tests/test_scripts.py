@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from scripts.list_licences import stale
+
 ROOT = Path(__file__).resolve().parents[1]
 LOCKS = sorted((ROOT / "configs").glob("requirements*.lock"))
 HEAVY = {"av", "cv2", "ctranslate2", "faiss", "onnxruntime", "sentence_transformers", "torch", "transformers"}
@@ -44,7 +46,9 @@ def asked(requirements: list[str]) -> set[str]:
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
 def test_a_lock_pins_every_package_by_hash_and_names_no_index(lock: Path) -> None:
     entries = re.split(r"\n(?=[a-z0-9])", lock.read_text())
-    assert all(re.match(r"[a-z0-9-]+==\S+ \\\n    --hash=sha256:[0-9a-f]{64}", entry) for entry in entries)
+    assert all(
+        re.match(r"[a-z0-9-]+==\S+(?: ; .+)? \\\n    --hash=sha256:[0-9a-f]{64}", entry) for entry in entries
+    )
     assert "://" not in lock.read_text()
     assert "index-url" not in lock.read_text()
 
@@ -54,6 +58,16 @@ def test_no_lock_brings_what_a_bare_server_cannot_load_or_hold() -> None:
     assert not names & {"opencv-python", "opencv-contrib-python", "torch", "tensorflow"}
     assert not [name for name in names if name.startswith("nvidia")]
     assert "opencv-python-headless" in locked(ROOT / "configs" / "requirements.lock")
+
+
+def test_the_list_of_licences_names_all_that_is_locked() -> None:
+    assert stale() == []
+
+
+def test_no_licence_is_unknown_or_asks_for_our_own_text() -> None:
+    page = (ROOT / "docs" / "licences.md").read_text()
+    assert "| ? |" not in page
+    assert "AGPL" not in page
 
 
 def test_the_project_and_the_lock_ask_for_the_same_packages() -> None:
@@ -84,16 +98,46 @@ def test_the_command_line_imports_nothing_heavy() -> None:
     assert not HEAVY & set(imported.stdout.split())
 
 
-def test_without_python_setup_says_what_to_install(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [None, "3.10", "3.14"])
+def test_without_a_python_that_fits_setup_says_what_to_install(tmp_path: Path, version: str | None) -> None:
     clone = bare_clone(tmp_path)
     tools = tmp_path / "bin"
     tools.mkdir()
-    for name in ("bash", "dirname", "flock", "sed"):
+    for name in ("bash", "dirname", "flock", "sed", "uname"):
         (tools / name).symlink_to(str(shutil.which(name)))
+    if version:
+        (tools / "python3").write_text(f"#!/bin/sh\necho {version}\n")
+        (tools / "python3").chmod(0o755)
     ended = run(clone / "scripts" / "setup", env={"PATH": str(tools)})
     assert ended.returncode == 3
-    assert "apt-get install python3.11 python3.11-venv" in ended.stderr
+    assert "Python 3.11, 3.12 or 3.13 is needed" in ended.stderr
+    assert re.search(r"(apt-get|dnf) install python3|its venv module", ended.stderr)
+    assert not version or f"python3 is Python {version}" in ended.stderr
     assert not (clone / ".venv").exists()
+
+
+@pytest.mark.slow
+def test_a_moved_clone_is_noticed_and_its_environment_made_again(tmp_path: Path) -> None:
+    nowhere = os.environ | {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": "http://127.0.0.1:9/"}
+    nowhere |= {"PIP_RETRIES": "0", "PIP_NO_CACHE_DIR": "1", "PIP_FIND_LINKS": ""}
+    clone = bare_clone(tmp_path)
+    run(clone / "scripts" / "setup", env=nowhere)
+    assert "was moved" not in run(clone / "scripts" / "setup", env=nowhere).stdout
+    moved = clone.rename(tmp_path / "elsewhere")
+    ended = run(moved / "scripts" / "setup", env=nowhere)
+    assert f"this clone was moved from {clone}: making .venv again" in ended.stdout
+    assert (moved / ".venv" / ".stamps" / "place").read_text() == str(moved)
+    assert f"{moved}/.venv" in (moved / ".venv" / "bin" / "activate").read_text()
+
+
+@pytest.mark.parametrize(
+    "script", ["setup", "demo", "test", "lock", "benchmark", "check-install", "check-systems", "licences"]
+)
+def test_a_script_explains_itself_from_any_folder(script: str, tmp_path: Path) -> None:
+    ended = run(ROOT / "scripts" / script, "--help", cwd=tmp_path)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert f"scripts/{script}" in ended.stdout
+    assert [entry.name for entry in tmp_path.iterdir()] == ["home"]
 
 
 @pytest.mark.slow
@@ -124,7 +168,7 @@ def bare_clone(folder: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("script", "argument"),
-    [("setup", "--everything"), ("demo", "--help"), ("demo", "/there/is/no/such/folder")],
+    [("setup", "--everything"), ("demo", "--all"), ("demo", "/there/is/no/such/folder")],
 )
 def test_a_wrong_argument_is_refused_before_anything_is_done(script: str, argument: str) -> None:
     ended = run(ROOT / "scripts" / script, argument)

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from mediaflow.errors import ConfigError
+from mediaflow.fleet.settings import load_fleet
+from mediaflow.models.registry import load_registry
 from mediaflow.settings import configs, home, load_settings, models_home
 
 
@@ -44,6 +46,66 @@ def test_a_mistake_in_the_file_is_refused_with_its_line(written: Path, text: str
     written.write_text(text)
     with pytest.raises(ConfigError, match=words):
         load_settings()
+
+
+def own_file(home: Path, text: str, name: str = "mediaflow.yaml") -> Path:
+    """A configuration file of the user's, in the default place."""
+    path = home / "config" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    load_settings.cache_clear()
+    return path
+
+
+def test_the_user_s_file_overrides_single_values_and_a_variable_overrides_both(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = load_settings()
+    own_file(home, "tasks:\n  embed: {batch: 3}\nrenditions: {days: 2}\n")
+    settings = load_settings()
+    assert settings.tasks["embed"] == before.tasks["embed"].model_copy(update={"batch": 3})
+    assert settings.renditions == before.renditions.model_copy(update={"days": 2})
+    assert list(settings.tasks) == list(before.tasks)
+    monkeypatch.setenv("MEDIAFLOW_RENDITIONS__DAYS", "1")
+    load_settings.cache_clear()
+    assert load_settings().renditions.days == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("device: cpu\ncolour: red\n", r"config/mediaflow\.yaml, line 2: there is no setting 'colour'"),
+        ("prepare:\n  workers: 0\n", r"config/mediaflow\.yaml, line 2: prepare\.workers = 0 is wrong"),
+        ("tasks: 3\n", r"config/mediaflow\.yaml, line 1: tasks = 3 is wrong"),
+        ("- a list\n", "must hold keys and values"),
+    ],
+)
+def test_a_mistake_in_the_user_s_file_is_refused_with_that_file_and_its_line(
+    home: Path, text: str, words: str
+) -> None:
+    own_file(home, text)
+    with pytest.raises(ConfigError, match=words):
+        load_settings()
+
+
+def test_an_empty_file_of_the_user_s_changes_nothing(home: Path) -> None:
+    before = load_settings()
+    own_file(home, "# nothing yet\n")
+    assert load_settings() == before
+
+
+def test_the_user_s_files_add_a_model_and_change_the_fleet(
+    home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    model = "{task: ocr, licence: MIT, origin: mine, files: [{name: a, size: 1, sha256: " + "a" * 64
+    own_file(tmp_path, "models:\n  mine: " + model + ", sources: ['file:/nowhere/a']}]}\n", "models.yaml")
+    own_file(tmp_path, "caps: {boxes: 7}\n", "fleet.yaml")
+    before = load_fleet()
+    monkeypatch.setenv("MEDIAFLOW_CONFIG", str(tmp_path / "config"))
+    load_fleet.cache_clear()
+    assert load_registry()["mine"].origin == "mine"
+    assert "rapidocr-ppocrv6" in load_registry()
+    assert load_fleet() == before.model_copy(update={"caps": before.caps.model_copy(update={"boxes": 7})})
 
 
 def test_a_file_that_cannot_be_read_is_refused(written: Path) -> None:

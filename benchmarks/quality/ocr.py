@@ -16,38 +16,31 @@ from benchmarks.quality import Entry, Finding, Row, find, read_manifest, rows
 
 
 def measure(media: Path) -> list[Row]:
-    """Our figures beside RapidOCR's as it comes, and RapidOCR's with the weights that we use."""
+    """Our figures beside RapidOCR's as it comes, which brings the same weights."""
     manifest = [entry for entry in read_manifest(media) if entry["kind"] == "ocr"]
     paths = [entry["path"] for entry in manifest]
-    bare = {
-        "RapidOCR": bare_findings(media, paths),
-        "RapidOCR, our weights": bare_findings(media, paths, True),
-    }
-    others = {name: score(findings, manifest, media) for name, findings in bare.items()}
+    others = {"RapidOCR": score(bare_findings(media, paths), manifest, media)}
     return rows("ocr", score(find("ocr", media, paths), manifest, media), others, lower="cer")
 
 
-def bare_findings(media: Path, paths: Sequence[str], our_weights: bool = False) -> dict[str, Finding]:
-    """What RapidOCR 1.4 says of the original pictures, with its own weights or with ours.
+def bare_findings(media: Path, paths: Sequence[str]) -> dict[str, Finding]:
+    """What RapidOCR 3 says of the original pictures, with the weights in its wheel.
 
     They are opened by Pillow, as its own loader misreads palettes and pictures of one bit.
     """
     from PIL import Image
-    from rapidocr_onnxruntime import RapidOCR
+    from rapidocr import RapidOCR
 
-    weights = {}
-    if our_weights:
-        from mediaflow.models.store import model_folder
-        from mediaflow.settings import load_settings
-
-        folder = model_folder(load_settings().tasks["ocr"].model)
-        weights = {f"{p}_model_path": str(next(folder.glob(f"*_{p}_*"))) for p in ("det", "cls", "rec")}
-    engine = RapidOCR(intra_op_num_threads=2, inter_op_num_threads=1, **weights)
+    engine = RapidOCR(
+        params={"Global.log_level": "error", "EngineConfig.onnxruntime.intra_op_num_threads": 2}
+    )
     findings = {}
     for path in paths:
         with Image.open(media / path) as image:
             bgr = np.ascontiguousarray(np.asarray(image.convert("RGB"))[:, :, ::-1])
-        lines = [{"text": text, "box": box} for box, text, _ in engine(bgr)[0] or []]
+        read = engine(bgr)
+        found = zip(read.txts, read.boxes, strict=True) if read.txts else ()
+        lines = [{"text": text, "box": box} for text, box in found]
         findings[path] = {"text": "\n".join(line["text"] for line in lines), "lines": lines}
     return findings
 

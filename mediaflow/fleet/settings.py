@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from mediaflow.configuration import Section, read_settings
-from mediaflow.settings import configs
+from mediaflow.settings import configs, user_configs
 
 PREFIX = "MEDIAFLOW_FLEET__"
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?\.?")
@@ -105,5 +105,7 @@ def load_fleet() -> FleetSettings:
 
     Raises ConfigError with file and line (or the variable's name) for a wrong key or value.
     """
-    path = configs() / "fleet.yaml"
-    return read_settings(path, FleetSettings, PREFIX) if path.exists() else FleetSettings()
+    path, own = configs() / "fleet.yaml", user_configs() / "fleet.yaml"
+    if not path.exists():
+        return FleetSettings()
+    return read_settings((path, own), FleetSettings, PREFIX)

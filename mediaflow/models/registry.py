@@ -123,11 +123,14 @@ class _Registry(_Entry):
 
 
 def load_registry(path: Path | None = None) -> dict[str, Model]:
-    """All models of models.yaml by name, in the order of the file.
+    """All models of models.yaml by name, in its order; without `path` also those of the user's file.
 
     Raises ConfigError with file and line for a wrong key or value.
     """
-    return _load(path or settings.configs() / "models.yaml")
+    if path:
+        return _load(path)
+    own = settings.user_configs() / "models.yaml"
+    return _load(settings.configs() / "models.yaml") | (_load(own) if own.exists() else {})
 
 
 def find_model(name: str) -> Model:

@@ -15,7 +15,7 @@ from pathlib import Path
 from mediaflow.fleet.key import without_key
 from mediaflow.fleet.settings import FleetSettings, load_fleet
 from mediaflow.queues.connection import outside_url
-from mediaflow.settings import Settings, configs, home, models_home
+from mediaflow.settings import Settings, configs, home, models_home, user_configs
 
 LOG_LIMIT = 5_000_000
 CONTROLLER = "fleet"
@@ -101,6 +101,7 @@ def start_worker(planned: Planned) -> subprocess.Popen[bytes]:
 def _places() -> dict[str, str]:
     """Where things are, for a process that runs in another folder: the names may be relative."""
     return {
+        "MEDIAFLOW_CONFIG": str(user_configs()),
         "MEDIAFLOW_HOME": str(home()),
         "MEDIAFLOW_MODELS": str(models_home()),
         "MEDIAFLOW_CONFIGS": str(configs().absolute()),
