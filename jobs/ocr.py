@@ -17,6 +17,7 @@ from jobs.pictures import open_picture
 from jobs.reading_order import reading_order
 from jobs.schema import LongText, Pixel, Placed, Score, Text
 from jobs.task import Finding, Task, register
+from jobs.tiles import detect_in_tiles
 from mediaflow.errors import ModelError
 from mediaflow.media.rendition import Rendition
 from mediaflow.models.encoders.session import open_session
@@ -105,7 +106,7 @@ class Ocr(Task):
                     for line in in_reading_order(self._reader.read(image))
                 ]
             )
-        if rendition.kind == "video":
+        if any(picture.time is not None for picture in rendition.pictures):
             pictures = appearances(pictures)
         rows = [row for lines in pictures for row in _texts_of_rows(lines)]
         return {"text": "\n".join(rows), "lines": [_entry(line) for lines in pictures for line in lines]}
@@ -144,7 +145,7 @@ class TextReader:
         """The lines in an RGB image (height, width, 3) uint8, in no order."""
         bgr = np.ascontiguousarray(image[:, :, ::-1])
         padded, record = self._rapid.maybe_add_letterbox(bgr, {})
-        boxes = self._detect(padded)
+        boxes = detect_in_tiles(self._detect, padded)
         if not len(boxes):
             return []
         crops = self._rapid.get_crop_img_list(padded, boxes)
@@ -208,7 +209,7 @@ def in_reading_order(lines: Sequence[Line]) -> list[Line]:
 
 
 def appearances(pictures: Sequence[Sequence[Line]]) -> list[list[Line]]:
-    """Lines of a video's pictures, each where it first appears, in its surest reading.
+    """Lines of the pictures of a video or an animation, each where it first appears, in its surest reading.
 
     A subtitle stays for many pictures; it is one appearance until it is gone.
     """
