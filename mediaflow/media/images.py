@@ -315,7 +315,5 @@ def _damaged(name: str | None, error: Exception) -> MediaError:
 
 def _say(error: Exception) -> str:
     text = str(error).lower()
-    if "decompressed data too large" in text or "too much memory used in text" in text:
-        return "what is packed beside the picture unpacks to more than is read"
     short = "truncated" in text or "eof" in text or "not enough" in text or isinstance(error, EOFError)
     return "it is cut short" if short else "it cannot be decoded"
