@@ -67,9 +67,7 @@ def test_frames_that_hardly_differ_cost_one_picture(tmp_path: Path) -> None:
         Image.fromarray((still + noise.integers(-6, 7, still.shape)).clip(0, 255).astype(np.uint8))
         for _ in range(30)
     ]
-    rendition = render(tmp_path / "a", frames, "WEBP")
-    (only,) = rendition.pictures
-    assert only.time == 0.0
+    assert len(render(tmp_path / "a", frames, "WEBP").pictures) == 1
 
 
 def test_a_frame_that_comes_back_is_not_kept_again(tmp_path: Path) -> None:
@@ -109,7 +107,7 @@ def test_pages_of_a_scan_beside_a_damaged_one_are_read(tmp_path: Path) -> None:
         with Image.open(path) as image:
             image.seek(broken)
             at, size = image.tag_v2[273][0], image.tag_v2[279][0]  # type: ignore[attr-defined]
-        data[at : at + size] = bytes(size)
+        data[at : at + size] = b"\xff\xd8\xff\xd9" * (size // 4) + bytes(size % 4)
         other = tmp_path / f"broken-{broken}"
         other.write_bytes(data)
         rendition = make_rendition(str(other), tmp_path / f"r{broken}", load_settings())
@@ -120,9 +118,8 @@ def test_pages_of_a_scan_beside_a_damaged_one_are_read(tmp_path: Path) -> None:
 def test_a_thumbnail_before_the_page_of_a_tiff_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "a"
     small = frame("Kranich", (40, 15))
-    small.encoderinfo = {"tiffinfo": {254: 1}}
     big = frame("Kranich")
-    big.encoderinfo = {"tiffinfo": {254: 0}}
+    big.encoderinfo = {"tiffinfo": {254: 0}}  # type: ignore[attr-defined]
     small.save(path, "TIFF", save_all=True, append_images=[big], tiffinfo={254: 1})
     with Image.open(path) as image:
         assert image.tag_v2[254] == 1  # type: ignore[attr-defined]

@@ -40,7 +40,7 @@ def saved(form: str, exif: bytes = b"") -> bytes:
     image = Image.new("RGB", (64, 48), RED)
     buffer = io.BytesIO()
     # Pillow reads the EXIF data of some formats while it saves them: there they are put in afterwards.
-    placed = directory((0x0112, 3, 1, b"\1\0\0\0")).ljust(max(len(exif), 26), b"\0")
+    placed = directory((0x0128, 3, 1, b"\2\0\0\0")).ljust(max(len(exif), 26), b"\0")
     image.save(buffer, form, exif=b"Exif\0\0" + placed if form in ("AVIF", "HEIF") else b"Exif\0\0" + exif)
     data = buffer.getvalue()
     if form in ("AVIF", "HEIF"):

@@ -13,6 +13,7 @@ from mediaflow.media.exif import is_readable
 # Ancillary chunks of PNG (third edition, section 11.3) on which the pixels depend.
 _PNG_KEPT = (b"tRNS", b"acTL", b"fcTL", b"fdAT")
 _JPEG_KEPT = (0xE0, 0xEE)  # JFIF and Adobe: which colours the channels are
+_JPEG_KEPT_BYTES = 12  # of both, at least
 _WEBP_LEFT_OUT = (b"ICCP", b"EXIF", b"XMP ")
 _WEBP_FLAGS = 0x20 | 0x08 | 0x04  # ICC profile, EXIF and XMP (WebP container, VP8X)
 # Tags of TIFF 6.0 on which the pixels depend; orientation and sample format too.
@@ -69,7 +70,8 @@ def _jpeg(data: bytes) -> bytes:
         is_beside = 0xE0 <= marker <= 0xEF or marker == 0xFE
         body = data[at + 4 : end]
         is_exif = marker == 0xE1 and body.startswith(b"Exif\0\0") and is_readable(body)
-        if not is_beside or marker in _JPEG_KEPT or is_exif:
+        is_whole = marker in _JPEG_KEPT and len(body) >= _JPEG_KEPT_BYTES
+        if not is_beside or is_whole or is_exif:
             kept.append(data[at:end])
         at = end
     return b"".join([*kept, data[at:]])

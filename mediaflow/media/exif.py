@@ -44,7 +44,26 @@ def describe(image: Image.Image, size: tuple[int, int]) -> dict[str, Any]:
 
 def orientation(image: Image.Image) -> Any:
     """The EXIF orientation, 1 to 8, or None where there is none that can be read."""
-    return _directory(image, None).get(_ORIENTATION)
+    known = _directory(image, None)
+    return known.get(_ORIENTATION) or (None if known else _find_orientation(image.info.get("exif")))
+
+
+def _find_orientation(data: Any) -> int | None:
+    """The orientation in EXIF data of which Pillow reads nothing, because another entry is wrong."""
+    if not isinstance(data, bytes):
+        return None
+    data = data.removeprefix(b"Exif\0\0")
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
+    try:
+        (at,) = struct.unpack_from(f"{order}L", data, 4)
+        (entries,) = struct.unpack_from(f"{order}H", data, at)
+        for entry in range(at + 2, at + 2 + 12 * entries, 12):
+            tag, form, _, value = struct.unpack_from(f"{order}HHLH", data, entry)
+            if (tag, form) == (_ORIENTATION, 3):
+                return int(value)
+    except struct.error:  # cut short, or no TIFF header
+        pass
+    return None
 
 
 def is_readable(data: Any) -> bool:

@@ -25,7 +25,8 @@ def ground_of(image: Image.Image, alpha: Image.Image) -> tuple[int, int, int]:
 
     step = max(1, *(side // _MAX_SIDE for side in image.size))
     least = np.asarray(alpha.filter(ImageFilter.MinFilter(_REACH)))[::step, ::step].astype(np.float32)
-    weights = np.asarray(alpha)[::step, ::step] / 255.0 * (1 - least / 255.0)
+    # Squared: of what is hardly there, compression leaves no true colour.
+    weights = (np.asarray(alpha)[::step, ::step] / 255.0) ** 2 * (1 - least / 255.0)
     total = float(weights.sum())
     if total <= 0:
         return (WHITE, WHITE, WHITE)
