@@ -84,9 +84,7 @@ def _union(boxes: list[np.ndarray]) -> np.ndarray:
 
     frames = [np.array([*box.min(0), *box.max(0)]) for box in boxes]
     largest = max(range(len(boxes)), key=lambda i: _area(frames[i]))
-    if all(
-        _area(_intersection(frame, frames[largest])) >= _COVERED * _area(frame) for frame in frames
-    ):
+    if all(_area(_intersection(frame, frames[largest])) >= _COVERED * _area(frame) for frame in frames):
         return boxes[largest]
     corners = cv2.boxPoints(cv2.minAreaRect(np.concatenate(boxes).astype(np.float32)))
     corners = np.roll(corners, -int(corners.sum(axis=1).argmin()), axis=0)  # from the top left

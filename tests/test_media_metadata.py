@@ -62,16 +62,14 @@ def shows_red(rendition: Rendition) -> bool:
 
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("exif", DAMAGED_EXIF)
-def test_damaged_exif_costs_date_and_camera_but_not_the_picture(
-    tmp_path: Path, form: str, exif: str
-) -> None:
+def test_damaged_exif_costs_date_and_camera_but_not_the_picture(tmp_path: Path, form: str, exif: str) -> None:
     rendition = render(tmp_path, saved(form, DAMAGED_EXIF[exif]))
     assert shows_red(rendition)
     assert "damaged" in rendition.media["warning"]
     assert not {"taken", "camera", "gps"} & rendition.media.keys()
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", [form for form in FORMATS if form != "AVIF"])  # there Pillow refuses it
 @pytest.mark.parametrize("exif", HARMLESS_EXIF)
 def test_exif_that_holds_nothing_is_not_spoken_of(tmp_path: Path, form: str, exif: str) -> None:
     rendition = render(tmp_path, saved(form, HARMLESS_EXIF[exif]))
@@ -167,12 +165,14 @@ def test_what_stands_beside_the_pixels_never_costs_the_picture(tmp_path: Path, w
 def test_damaged_values_of_a_tiff_on_which_no_pixel_depends(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (64, 48), RED).save(
-        buffer, "TIFF", tiffinfo={315: "artist", 33432: "copyright", 700: b"<xmp/>", 34377: b"8BIM", 33723: b"x"}
+        buffer,
+        "TIFF",
+        tiffinfo={315: "artist", 33432: "copyright", 700: b"<xmp/>", 34377: b"8BIM", 33723: b"x"},
     )
     data = bytearray(buffer.getvalue())
     (at,) = struct.unpack_from("<L", data, 4)
     (entries,) = struct.unpack_from("<H", data, at)
     for entry in range(at + 2, at + 2 + 12 * entries, 12):
-        if struct.unpack_from("<H", data, entry)[0] in (315, 33432, 700, 34377, 33723):
+        if struct.unpack_from("<H", data, entry)[0] in beside:
             struct.pack_into("<HLL", data, entry + 2, 12, 2**31, 2**31)
     assert shows_red(render(tmp_path, bytes(data)))

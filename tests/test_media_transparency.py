@@ -40,8 +40,8 @@ def shades(tmp_path: Path, image: Image.Image, form: str = "PNG", **options: obj
 @pytest.mark.parametrize(
     ("mode", "form"),
     [
-        ("RGBA", "PNG"), ("LA", "PNG"), ("RGBA", "WEBP"), ("RGBA", "AVIF"), ("RGBA", "HEIF"), ("RGBA", "TIFF"),
-        ("RGBA", "JPEG2000"), ("LA", "TIFF"), ("RGBA", "GIF"),
+        ("RGBA", "PNG"), ("LA", "PNG"), ("RGBA", "WEBP"), ("RGBA", "AVIF"), ("RGBA", "HEIF"),
+        ("RGBA", "TIFF"), ("RGBA", "JPEG2000"), ("LA", "TIFF"), ("RGBA", "GIF"),
     ],
 )  # fmt: skip
 def test_white_letters_on_nothing_are_seen(tmp_path: Path, mode: str, form: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -83,4 +85,4 @@ def test_tiles_cover_the_picture_and_overlap(size: tuple[int, int]) -> None:
         covered[top:bottom, left:right] += 1
     assert covered.min() >= 1
     lefts = sorted({left for left, *_ in tiles_of(*size)})
-    assert all(later - left <= TILE - OVERLAP for left, later in zip(lefts, lefts[1:], strict=False))
+    assert all(later - left <= TILE - OVERLAP for left, later in pairwise(lefts))

@@ -87,8 +87,10 @@ def _direct(image: Image.Image, values: Any) -> Image.Image:
     clear = image.info.get("transparency")
     if image.mode == "1" and clear is None:
         return image.convert("L")
-    if image.mode in ("P", "PA", "LA", "La", "RGBa") or (image.mode in ("1", "L", "RGB") and clear is not None):
-        has_alpha = image.mode != "P" or "transparency" in image.info
+    if image.mode in ("P", "PA", "LA", "La", "RGBa") or (
+        image.mode in ("1", "L", "RGB") and clear is not None
+    ):
+        has_alpha = image.mode != "P" or clear is not None
         return image.convert("RGBA" if has_alpha else "RGB")
     if not values:
         return image
