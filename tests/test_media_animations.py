@@ -112,8 +112,9 @@ def test_pages_of_a_scan_beside_a_damaged_one_are_read(tmp_path: Path) -> None:
         data = bytearray(path.read_bytes())
         with Image.open(path) as image:
             image.seek(broken)
-            at, size = image.tag_v2[273][0], image.tag_v2[279][0]  # type: ignore[attr-defined]
-        data[at : at + size] = b"\xff\xd8\xff\xd9" * (size // 4) + bytes(size % 4)
+            strips = [image.tag_v2[tag] for tag in (273, 279)]  # type: ignore[attr-defined]
+        for at, size in zip(*strips, strict=True):
+            data[at : at + size] = b"\xff" * size
         other = tmp_path / f"broken-{broken}"
         other.write_bytes(data)
         rendition = make_rendition(str(other), tmp_path / f"r{broken}", load_settings())

@@ -164,11 +164,8 @@ def test_what_stands_beside_the_pixels_never_costs_the_picture(tmp_path: Path, w
 
 def test_damaged_values_of_a_tiff_on_which_no_pixel_depends(tmp_path: Path) -> None:
     buffer = io.BytesIO()
-    Image.new("RGB", (64, 48), RED).save(
-        buffer,
-        "TIFF",
-        tiffinfo={315: "artist", 33432: "copyright", 700: b"<xmp/>", 34377: b"8BIM", 33723: b"x"},
-    )
+    beside = {315: "artist", 33432: "copyright", 700: b"<xmp/>", 34377: b"8BIM", 33723: b"x"}
+    Image.new("RGB", (64, 48), RED).save(buffer, "TIFF", tiffinfo=beside)
     data = bytearray(buffer.getvalue())
     (at,) = struct.unpack_from("<L", data, 4)
     (entries,) = struct.unpack_from("<H", data, at)

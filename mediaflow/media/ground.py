@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 WHITE, BLACK, GREY = 255, 0, 128
 _VISIBLE = 64  # grey levels between ink and ground
 _REACH = 7  # pixels: the ink that matters lies so near to something transparent
-_BETTER = 0.02  # the part of the ink that another ground must show more of than white
+_BETTER = 0.02  # the part of the ink that another ground must show more of than the one before it
 _MAX_SIDE = 2000  # pixels that are looked at; larger pictures are sampled
 
 
@@ -35,6 +35,6 @@ def ground_of(image: Image.Image, alpha: Image.Image) -> tuple[int, int, int]:
         ground: float(weights[np.abs(shades - ground) >= _VISIBLE].sum()) / total
         for ground in (WHITE, BLACK, GREY)
     }
-    best = max(shown, key=lambda ground: shown[ground])
-    ground = best if shown[best] > shown[WHITE] + _BETTER else WHITE
+    best = max(shown.values())
+    ground = next(ground for ground in shown if shown[ground] >= best - _BETTER)
     return (ground, ground, ground)
