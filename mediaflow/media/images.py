@@ -256,7 +256,7 @@ def _turns() -> dict[Any, Image.Transpose]:
 
 def _load(image: Image.Image) -> tuple[Image.Image, str | None]:
     """The image, decoded; what is cut short is decoded as far as it goes, with a warning."""
-    from PIL import ImageFile
+    from PIL import Image, ImageFile
 
     try:
         image.load()
@@ -265,6 +265,8 @@ def _load(image: Image.Image) -> tuple[Image.Image, str | None]:
         first = error
     if bare := _load_bare(image):
         return bare, None
+    if image.format == "TIFF" and image.tell():  # else what cannot be decoded shows the page before
+        image.im = Image.core.new(image.mode, image.size)
     ImageFile.LOAD_TRUNCATED_IMAGES = True
     try:
         image.load()
