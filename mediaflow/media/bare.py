@@ -80,7 +80,7 @@ def _jpeg(data: bytes) -> bytes:
 def _webp(data: bytes) -> bytes:
     if data[8:12] != b"WEBP":
         return data
-    kept = []
+    kept: list[bytes] = []
     at = 12
     while at + 8 <= len(data):
         name, (length,) = data[at : at + 4], struct.unpack_from("<L", data, at + 4)

@@ -266,7 +266,7 @@ def _load(image: Image.Image) -> tuple[Image.Image, str | None]:
     if bare := _load_bare(image):
         return bare, None
     if image.format == "TIFF" and image.tell():  # else what cannot be decoded shows the page before
-        image.im = Image.core.new(image.mode, image.size)
+        image.im = Image.new(image.mode, image.size).im
     ImageFile.LOAD_TRUNCATED_IMAGES = True
     try:
         image.load()
