@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mediaflow.errors import MediaError
 from mediaflow.media.prepare import make_rendition
 from mediaflow.media.rendition import Rendition
 from mediaflow.settings import load_settings
@@ -160,6 +161,19 @@ BESIDE = {
 @pytest.mark.parametrize("what", BESIDE)
 def test_what_stands_beside_the_pixels_never_costs_the_picture(tmp_path: Path, what: str) -> None:
     assert shows_red(render(tmp_path, BESIDE[what]))
+
+
+@pytest.mark.parametrize("form", [*FORMATS, "GIF", "TIFF", "JPEG2000"])
+def test_pixels_that_cannot_be_decoded_are_a_media_error(tmp_path: Path, form: str) -> None:
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8))
+    buffer = io.BytesIO()
+    noise.save(buffer, form)
+    data = bytearray(buffer.getvalue())
+    data[len(data) // 5 :] = b"\xa5" * len(data[len(data) // 5 :])
+    try:
+        assert render(tmp_path, bytes(data)).pictures
+    except MediaError as error:
+        assert "damaged" in str(error)
 
 
 def test_damaged_values_of_a_tiff_on_which_no_pixel_depends(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def pages(image: Image.Image, pixels: int, most: int, warn: Callable[[str], None
         return _scan(image, pixels, most, warn)
     if image.format in _SEVERAL_FRAMES:
         return _frames(image, pixels, most, warn)
-    return iter([_decode(image, pixels, warn)])
+    return iter([_decode_first(image, pixels, warn)])
 
 
 def _scan(image: Image.Image, pixels: int, most: int, warn: Callable[[str], None]) -> Iterator[Page]:
@@ -154,7 +154,7 @@ def _scan(image: Image.Image, pixels: int, most: int, warn: Callable[[str], None
 def _frames(image: Image.Image, pixels: int, most: int, warn: Callable[[str], None]) -> Iterator[Page]:
     """The frames that differ from each other: with their times, or numbered where they have none."""
     seen = Seen()
-    page = _decode(image, pixels, warn)
+    page = _decode_first(image, pixels, warn)
     is_timed = image.format != "HEIF"
     spent, time, number = image.width * image.height, _duration(image), 1
     seen.is_new(page.image)
@@ -222,6 +222,14 @@ def _check_size(image: Image.Image) -> None:
             f"the image claims {image.width} × {image.height} pixels, more than the {most / 1e6:.0f} "
             "million that are read"
         )
+
+
+def _decode_first(image: Image.Image, pixels: int, warn: Callable[[str], None]) -> Page:
+    """The page without which an image is of no use. Raises MediaError where it cannot be decoded."""
+    try:
+        return _decode(image, pixels, warn)
+    except DAMAGED as error:
+        raise _damaged(image.format, error) from None
 
 
 def _decode(image: Image.Image, pixels: int, warn: Callable[[str], None]) -> Page:
