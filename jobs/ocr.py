@@ -17,6 +17,7 @@ from jobs.pictures import open_picture
 from jobs.reading_order import reading_order
 from jobs.schema import LongText, Pixel, Placed, Score, Text
 from jobs.task import Finding, Task, register
+from jobs.tiles import detect_in_tiles
 from mediaflow.errors import ModelError
 from mediaflow.media.rendition import Rendition
 from mediaflow.models.encoders.session import open_session
@@ -107,6 +108,8 @@ class Ocr(Task):
             )
         if rendition.kind == "video":
             pictures = appearances(pictures)
+        elif any(picture.time is not None for picture in rendition.pictures):
+            pictures = appearances(pictures, alike=1.0)  # frames of an animation that differ by design
         rows = [row for lines in pictures for row in _texts_of_rows(lines)]
         return {"text": "\n".join(rows), "lines": [_entry(line) for lines in pictures for line in lines]}
 
@@ -148,7 +151,7 @@ class TextReader:
         padded, record = apply_vertical_padding(
             bgr, {}, self._rapid.width_height_ratio, self._rapid.min_height
         )
-        boxes = self._detect(padded)
+        boxes = detect_in_tiles(self._detect, padded)
         if not len(boxes):
             return []
         crops = self._rapid.crop_text_regions(padded, boxes)
@@ -216,8 +219,8 @@ def in_reading_order(lines: Sequence[Line]) -> list[Line]:
     return [replace(lines[index], row=number) for number, row in enumerate(rows) for index in row]
 
 
-def appearances(pictures: Sequence[Sequence[Line]]) -> list[list[Line]]:
-    """Lines of a video's pictures, each where it first appears, in its surest reading.
+def appearances(pictures: Sequence[Sequence[Line]], alike: float = SAME_TEXT) -> list[list[Line]]:
+    """Lines of the pictures of a video or an animation, each where it first appears, in its surest reading.
 
     A subtitle stays for many pictures; it is one appearance until it is gone.
     """
@@ -227,7 +230,7 @@ def appearances(pictures: Sequence[Sequence[Line]]) -> list[list[Line]]:
         kept.append([])
         seen = [entry for entry in seen if number - entry[0] <= PICTURES_MISSED + 1]
         for line in lines:
-            match = next((i for i, (_, p, n) in enumerate(seen) if _is_same(kept[p][n], line)), None)
+            match = next((i for i, (_, p, n) in enumerate(seen) if _is_same(kept[p][n], line, alike)), None)
             if match is None:
                 kept[-1].append(line)
                 seen.append((number, len(kept) - 1, len(kept[-1]) - 1))
@@ -240,13 +243,13 @@ def appearances(pictures: Sequence[Sequence[Line]]) -> list[list[Line]]:
     return kept
 
 
-def _is_same(first: Line, second: Line) -> bool:
+def _is_same(first: Line, second: Line, alike: float) -> bool:
     """Whether two lines of neighbouring pictures are one: same words, at about the same height."""
     height = max(np.ptp(first.box[:, 1]), np.ptp(second.box[:, 1]))
     if abs(first.box[:, 1].mean() - second.box[:, 1].mean()) > height:
         return False
     before, after = (re.sub(r"\W+", "", line.text).casefold() for line in (first, second))
-    return before == after or SequenceMatcher(None, before, after).ratio() >= SAME_TEXT
+    return before == after or SequenceMatcher(None, before, after).ratio() >= alike
 
 
 def _is_writing(text: str, confidence: float) -> bool:

@@ -87,7 +87,7 @@ def test_a_large_photo_is_made_smaller_and_its_scale_kept(tmp_path: Path) -> Non
     assert max(Image.open(rendition.path(rendition.thumbnail or "")).size) == 320
 
 
-def test_transparent_parts_are_white(tmp_path: Path) -> None:
+def test_what_is_transparent_everywhere_is_white(tmp_path: Path) -> None:
     path = tmp_path / "logo.png"
     Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(path)
     assert np.asarray(picture(render(path))).min() > 250
@@ -116,16 +116,6 @@ def test_a_scan_of_many_pages_has_numbered_pictures_up_to_the_limit(tmp_path: Pa
     assert [each.page for each in rendition.pictures] == [1, 2, 3]
     assert rendition.media["pages"] == 3
     assert np.asarray(picture(rendition, 2))[..., 0].mean() == pytest.approx(160, abs=4)
-
-
-def test_of_an_animation_comes_the_first_frame(tmp_path: Path) -> None:
-    path = tmp_path / "moving.gif"
-    Image.new("RGB", (30, 30), RED).save(
-        path, save_all=True, append_images=[Image.new("RGB", (30, 30), BLUE)]
-    )
-    rendition = render(path)
-    assert len(rendition.pictures) == 1
-    assert np.abs(np.asarray(picture(rendition), int)[15, 15] - RED).max() < 30
 
 
 def test_time_camera_and_place_are_kept(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Photos and scans: decoded, upright, in sRGB, page by page."""
+"""Photos, scans and animations: decoded, upright, in sRGB, page by page."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ import io
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from mediaflow.errors import MediaError
+from mediaflow.media.bare import without_metadata
 from mediaflow.media.content import IMAGE_FORMATS, image_name, read_head, unreadable
-from mediaflow.media.pixels import reduce, shrink, to_srgb
-from mediaflow.media.tiff import page_count
+from mediaflow.media.exif import orientation
+from mediaflow.media.pixels import is_too_long, longest_side, reduce, shrink, to_srgb
+from mediaflow.media.seen import Seen
+from mediaflow.media.tiff import MOST_COUNTED, page_count
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -23,6 +27,10 @@ MAX_PIXELS = 210_000_000  # a 200-megapixel phone photo passes; decoded, it take
 MAX_BYTES = 2_000_000_000
 _COSTS = {"WEBP": 16, "AVIF": 13, "HEIF": 10}  # bytes a pixel of decoders that hold several copies
 ALL_PIXELS = 10 * MAX_PIXELS  # of all pages of a file together
+MAX_FRAMES = 1000  # of an animation that are looked at
+_SEVERAL_FRAMES = ("GIF", "PNG", "WEBP", "AVIF", "HEIF")
+_METADATA_AT_END = ("PNG", "TIFF")  # what follows the pixels is parsed when they are decoded
+_BARE = "mediaflow:bare"
 _FRAMES_A_PAGE = 4  # a scan may hold thumbnails and the like between its pages
 # What Pillow's plugins let through when a file is damaged, besides errors of reading it.
 DAMAGED = (OSError, ValueError, SyntaxError, RuntimeError, EOFError, LookupError, TypeError, ArithmeticError,
@@ -30,69 +38,173 @@ DAMAGED = (OSError, ValueError, SyntaxError, RuntimeError, EOFError, LookupError
 _READABLE = 0.1  # a picture of which less than this part is there is no use to anyone
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One upright sRGB picture of an image file.
+
+    `scale` is its pixels per pixel of the upright original, whose stored width and height are `size`.
+    `number` counts from 1 where a file has several pages, `time` is in seconds where it is an animation.
+    """
+
+    image: Image.Image
+    scale: float
+    size: tuple[int, int]
+    number: int | None = None
+    time: float | None = None
+
+
 def open_image(file: BinaryIO) -> Image.Image | None:
     """The image in a file, not decoded yet; None where it is no image at all.
 
-    Raises MediaError where it begins like an image and is none, or is larger than MAX_PIXELS.
+    Metadata that cannot be read is left out (see `is_bare`). Raises MediaError where the file begins like
+    an image and is none, or is larger than MAX_PIXELS.
     """
-    import pillow_heif
-    from PIL import Image, UnidentifiedImageError
+    from PIL import UnidentifiedImageError
 
-    pillow_heif.register_heif_opener()
-    Image.MAX_IMAGE_PIXELS = None  # checked below, with a reason that a person understands
     name = image_name(read_head(file))
-    warnings.filterwarnings("ignore", module="PIL")
     try:
-        image = Image.open(file, formats=IMAGE_FORMATS)
-    except UnidentifiedImageError:
+        image = _open(file)
+    except UnidentifiedImageError as error:
         if name is None:
             return None
-        raise MediaError(f"a damaged {name} image: it cannot be decoded") from None
+        bare = _open_bare(file)
+        if bare is None:
+            raise MediaError(f"a damaged {name} image: it cannot be decoded") from error
+        image = bare
     except DAMAGED as error:
-        raise _damaged(name, error) from None
+        bare = _open_bare(file)
+        if bare is None:
+            raise _damaged(name, error) from None
+        image = bare
     _check_size(image)
     return image
 
 
-def pages(
-    image: Image.Image, pixels: int, most: int
-) -> Iterator[tuple[int | None, Image.Image, float, str | None]]:
-    """Each page as (number, upright sRGB image, scale, warning).
+def is_bare(image: Image.Image) -> bool:
+    """Whether an image was opened without its metadata, because they are damaged."""
+    return _BARE in image.info
 
-    An image is one page, without a number, an animation its first frame; of a multi-page TIFF come up
-    to `most` pages, numbered from 1, and no more than ALL_PIXELS together. No picture is longer than
-    `pixels` on a side; `scale` is its pixels per pixel of the upright original. Raises MediaError where
-    nothing of the first page can be decoded.
+
+def _open(file: BinaryIO) -> Image.Image:
+    import pillow_heif
+    from PIL import Image
+
+    pillow_heif.register_heif_opener()
+    Image.MAX_IMAGE_PIXELS = None  # _check_size has a reason that a person understands
+    warnings.filterwarnings("ignore", module="PIL")
+    return Image.open(file, formats=IMAGE_FORMATS)
+
+
+def _open_bare(file: BinaryIO) -> Image.Image | None:
+    """The image without its metadata; None where it cannot be opened so either."""
+    bare = without_metadata(file)
+    if bare is None:
+        return None
+    try:
+        image = _open(bare)
+    except DAMAGED:
+        return None
+    image.info[_BARE] = True
+    return image
+
+
+def pages(image: Image.Image, pixels: int, most: int, warn: Callable[[str], None]) -> Iterator[Page]:
+    """The pages of an image file; `warn` is told what is left out or damaged.
+
+    A photo is one page. Of a multi-page TIFF come up to `most` pages, of an animation or a collection of
+    photos (HEIC) the frames that differ, and no more than ALL_PIXELS together. No picture is longer than
+    `longest_side` allows. Raises MediaError where no page can be decoded.
     """
+    if image.format == "TIFF":
+        return _scan(image, pixels, most, warn)
+    if image.format in _SEVERAL_FRAMES:
+        return _frames(image, pixels, most, warn)
+    return iter([_decode_first(image, pixels, warn)])
+
+
+def _scan(image: Image.Image, pixels: int, most: int, warn: Callable[[str], None]) -> Iterator[Page]:
     several = count(image)
-    number = spent = 0
-    for frame in range(several):
-        if number == most or frame == most * _FRAMES_A_PAGE or spent > ALL_PIXELS:
-            return
+    full = [] if several == 1 or not _is_reduced(image) else [0]  # the first may be a thumbnail of the next
+    number = spent = done = 0
+    first: Exception | None = None
+    for frame in [*range(len(full), several), *full]:
+        if number == most or frame == most * _FRAMES_A_PAGE or spent > ALL_PIXELS or (frame in full and done):
+            break
         try:
-            if frame:
+            if frame or done or full:
                 image.seek(frame)
                 _check_size(image)
             spent += image.width * image.height
-            page = None if frame and _is_reduced(image) else _decode(image, pixels)
-        except (MediaError, *DAMAGED) as error:
-            if not number:
-                raise _damaged(image.format, error) from None
-            page = None  # a later page of a damaged scan: the others are kept
-        if page:
+            if frame and _is_reduced(image):
+                continue
             number += 1
-            yield (number if several > 1 else None, *page)
+            page = _decode(image, pixels, warn)
+        except (MediaError, *DAMAGED) as error:
+            first = first or error
+            warn("some pages are damaged: they were left out")
+            continue
+        done += 1
+        yield replace(page, number=number if several > 1 else None)
+    if first and not done:
+        raise _damaged(image.format, first) from None
+    if image.tell() + 1 < several and not full:
+        warn(f"only the first {number} of {_in_words(several)} pages were read")
+
+
+def _frames(image: Image.Image, pixels: int, most: int, warn: Callable[[str], None]) -> Iterator[Page]:
+    """The frames that differ from each other: with their times, or numbered where they have none."""
+    seen = Seen()
+    page = _decode_first(image, pixels, warn)
+    is_timed = image.format != "HEIF"
+    spent, time, number = image.width * image.height, _duration(image), 1
+    seen.is_new(page.image)
+    yield replace(page, number=None if is_timed else 1, time=0.0 if is_timed else None)
+    for frame in _others(image):
+        if frame >= MAX_FRAMES or spent > ALL_PIXELS or (number == most and not is_timed):
+            warn(f"only the first {frame:,} frames were looked at")
+            return
+        try:
+            image.seek(frame)
+            _check_size(image)
+            spent += image.width * image.height
+            page = _decode(image, pixels, warn)
+        except EOFError:
+            return
+        except (MediaError, *DAMAGED):
+            warn("some frames are damaged: they were left out")
+            if is_timed:  # the next frames are drawn over this one
+                return
+            continue
+        if seen.is_new(page.image):
+            number += 1
+            yield replace(page, number=None if is_timed else number, time=time if is_timed else None)
+        time += _duration(image)
+
+
+def _others(image: Image.Image) -> Iterator[int]:
+    """The frames besides the one that is shown first; an animation's are not counted in advance."""
+    first = image.tell()
+    known = getattr(image, "n_frames", 1) if image.format != "GIF" else MAX_FRAMES + 1
+    return (frame for frame in range(known) if frame != first)
+
+
+def _duration(image: Image.Image) -> float:
+    """Seconds that the frame is shown; programs that show animations take none for a tenth."""
+    duration = image.info.get("duration")
+    return duration / 1000 if isinstance(duration, int | float) and 0 < duration < 1e7 else 0.1
 
 
 def count(image: Image.Image) -> int:
-    """How many pages `pages` could look at, at most MOST_COUNTED."""
-    if image.format != "TIFF":
-        return 1
+    """How many pages a TIFF file has, at most MOST_COUNTED."""
     file: BinaryIO = image.fp  # type: ignore[attr-defined]
     at = file.tell()
     found = page_count(file)
     file.seek(at)
     return max(1, found)
+
+
+def _in_words(count: int) -> str:
+    return f"{count:,}" if count < MOST_COUNTED else f"{MOST_COUNTED:,} or more"
 
 
 def encode(image: Image.Image, form: str, quality: int) -> bytes:
@@ -112,18 +224,32 @@ def _check_size(image: Image.Image) -> None:
         )
 
 
-def _decode(image: Image.Image, pixels: int) -> tuple[Image.Image, float, str | None]:
+def _decode_first(image: Image.Image, pixels: int, warn: Callable[[str], None]) -> Page:
+    """The page without which an image is of no use. Raises MediaError where it cannot be decoded."""
+    try:
+        return _decode(image, pixels, warn)
+    except DAMAGED as error:
+        raise _damaged(image.format, error) from None
+
+
+def _decode(image: Image.Image, pixels: int, warn: Callable[[str], None]) -> Page:
     size = image.size
-    profile = image.info.get("icc_profile")
+    longest = longest_side(size, pixels)
     if image.format in ("JPEG", "MPO"):
-        image.draft(image.mode, (pixels, pixels))
-    warning = _load(image)
-    orientation = image.getexif().get(0x0112)
-    page = to_srgb(shrink(reduce(image, pixels), pixels), profile)
-    turn = _turns().get(orientation)
+        ratio = longest / max(size)
+        image.draft(image.mode, (max(1, round(size[0] * ratio)), max(1, round(size[1] * ratio))))
+    loaded, warning = _load(image)
+    if warning:
+        warn(warning)
+    if is_bare(loaded):
+        warn("damaged metadata beside the picture were left out")
+    page = to_srgb(shrink(reduce(loaded, longest), longest), loaded.info.get("icc_profile"))
+    turn = _turns().get(orientation(loaded))
     if turn is not None:
         page = page.transpose(turn)
-    return page, max(page.size) / max(size), warning
+    if max(page.size) < max(size) and is_too_long(size, pixels):
+        warn(f"a very long picture was read at {max(page.size) / max(size):.0%} of its size")
+    return Page(page, max(page.size) / max(size), size)
 
 
 def _turns() -> dict[Any, Image.Transpose]:
@@ -136,15 +262,19 @@ def _turns() -> dict[Any, Image.Transpose]:
     }  # fmt: skip
 
 
-def _load(image: Image.Image) -> str | None:
-    """Decode; what is cut short is decoded as far as it goes, with a warning."""
-    from PIL import ImageFile
+def _load(image: Image.Image) -> tuple[Image.Image, str | None]:
+    """The image, decoded; what is cut short is decoded as far as it goes, with a warning."""
+    from PIL import Image, ImageFile
 
     try:
         image.load()
-        return None
+        return image, None
     except DAMAGED as error:
         first = error
+    if bare := _load_bare(image):
+        return bare, None
+    if image.format == "TIFF" and image.tell():  # else what cannot be decoded shows the page before
+        image.im = Image.new(image.mode, image.size).im
     ImageFile.LOAD_TRUNCATED_IMAGES = True
     try:
         image.load()
@@ -155,7 +285,21 @@ def _load(image: Image.Image) -> str | None:
     part = _filled(image)
     if part < _READABLE:
         raise MediaError(f"a damaged {image.format} image: only {part:.0%} of the picture can be decoded")
-    return f"damaged: about {part:.0%} of the picture could be decoded"
+    return image, f"damaged: about {part:.0%} of the picture could be decoded"
+
+
+def _load_bare(image: Image.Image) -> Image.Image | None:
+    """The first page of an image, decoded without its metadata; None where that does not help either."""
+    file = getattr(image, "fp", None)
+    if image.format not in _METADATA_AT_END or file is None or image.tell() or is_bare(image):
+        return None
+    bare = _open_bare(file)
+    try:
+        if bare:
+            bare.load()
+        return bare
+    except DAMAGED:
+        return None
 
 
 def _filled(image: Image.Image) -> float:
@@ -181,7 +325,5 @@ def _damaged(name: str | None, error: Exception) -> MediaError:
 
 def _say(error: Exception) -> str:
     text = str(error).lower()
-    if "decompressed data too large" in text or "too much memory used in text" in text:
-        return "what is packed beside the picture unpacks to more than is read"
     short = "truncated" in text or "eof" in text or "not enough" in text or isinstance(error, EOFError)
     return "it is cut short" if short else "it cannot be decoded"

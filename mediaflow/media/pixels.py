@@ -8,11 +8,39 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mediaflow.media.ground import ground_of
+
 if TYPE_CHECKING:
     from PIL import Image
 
 _GAP = 3.0  # how many times larger than wanted a picture is made quickly, before it is made well
+AREA = 8  # squares of the longer side that a very long picture may have: 32 megapixels of 2,000
+MAX_SIDE = 65_000  # pixels; a JPEG file has no more than 65,535
 _BAND = 4_000_000  # pixels of a large image that are converted at once
+
+
+def longest_side(size: tuple[int, int], pixels: int) -> int:
+    """The longer side, in pixels, of the picture that is made of an image of `size`.
+
+    It is `pixels` for ordinary shapes. A shape longer than 2 to 1 (a screenshot of a whole conversation, a
+    banner) keeps a shorter side of half of `pixels`, as far as AREA and MAX_SIDE allow: its lettering
+    must stay as large as on a page.
+    """
+    longer, shorter = max(size), min(size)
+    return min(longer, MAX_SIDE, max(pixels, round(longer * min(1.0, *_ratios(longer, shorter, pixels)))))
+
+
+def is_too_long(size: tuple[int, int], pixels: int) -> bool:
+    """Whether AREA or MAX_SIDE makes a long picture smaller than its shorter side asks for."""
+    longer, shorter = max(size), min(size)
+    by_side, *limits = _ratios(longer, shorter, pixels)
+    return longer > 2 * shorter and min(limits) < min(1.0, by_side)
+
+
+def _ratios(longer: int, shorter: int, pixels: int) -> tuple[float, float, float]:
+    """The scales that half of `pixels` on the shorter side, the area and the longer side allow."""
+    area = AREA * pixels * pixels
+    return pixels / 2 / shorter, math.sqrt(area / (longer * shorter)), MAX_SIDE / longer
 
 
 def shrink(image: Image.Image, pixels: int) -> Image.Image:
@@ -54,14 +82,24 @@ def _direct(image: Image.Image, values: Any) -> Image.Image:
 
     `values` are the lowest and the highest of a picture in deep grey.
     """
-    if image.mode == "1":
+    from PIL import Image
+
+    clear = image.info.get("transparency")
+    if image.mode == "1" and clear is None:
         return image.convert("L")
     if image.mode in ("P", "PA", "LA", "La", "RGBa") or (
-        image.mode in ("L", "RGB") and "transparency" in image.info
+        image.mode in ("1", "L", "RGB") and clear is not None
     ):
-        has_alpha = image.mode != "P" or "transparency" in image.info
+        has_alpha = image.mode != "P" or clear is not None
         return image.convert("RGBA" if has_alpha else "RGB")
-    return _eight_bit(image, *values) if values else image
+    if not values:
+        return image
+    grey = _eight_bit(image, *values)
+    if not isinstance(clear, int):
+        return grey
+    deep = grey.convert("RGBA")  # grey of 16 bits of which one value is transparent (PNG, tRNS)
+    deep.putalpha(Image.fromarray(np.where(np.asarray(image) == clear, 0, 255).astype(np.uint8)))
+    return deep
 
 
 def _eight_bit(image: Image.Image, low: float, high: float) -> Image.Image:
@@ -78,13 +116,14 @@ def _eight_bit(image: Image.Image, low: float, high: float) -> Image.Image:
 
 
 def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """RGB in sRGB, transparent parts white."""
+    """RGB in sRGB; transparent parts show a ground on which the visible ones stand out."""
     from PIL import Image
 
     if image.mode != "RGBA":
         return _apply_profile(image, profile).convert("RGB")
-    page = Image.new("RGB", image.size, "white")
-    page.paste(_apply_profile(image.convert("RGB"), profile), mask=image.getchannel("A"))
+    shown, alpha = _apply_profile(image.convert("RGB"), profile), image.getchannel("A")
+    page = Image.new("RGB", image.size, ground_of(shown, alpha))
+    page.paste(shown, mask=alpha)
     return page
 
 

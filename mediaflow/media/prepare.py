@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -17,9 +18,9 @@ from mediaflow.media.frames import Frames, Still
 from mediaflow.media.originals import open_original, state
 from mediaflow.media.pixels import shrink
 from mediaflow.media.rendition import Picture, Rendition
+from mediaflow.media.seen import is_blank
 from mediaflow.media.sound import Sound
 from mediaflow.media.storage import Output, writing
-from mediaflow.media.tiff import MOST_COUNTED
 from mediaflow.settings import RenditionSettings, Settings
 
 if TYPE_CHECKING:
@@ -93,25 +94,34 @@ def _make(file: BinaryIO, asset: str, folder: Path, settings: Settings) -> Rendi
 
 def _make_image(image: Image.Image, asset: str, folder: Path, settings: RenditionSettings) -> Rendition:
     pictures: list[Picture] = []
+    blanks: list[Picture] = []
     media: dict[str, Any] = {}
-    size, count = image.size, images.count(image)
+    said: list[str] = []
     with image:
-        for number, page, scale, warning in images.pages(image, settings.pixels, settings.max_pages):
+        pages = images.pages(image, settings.pixels, settings.max_pages, said.append)
+        for written, page in enumerate(pages, 1):
             if not media:
-                media = exif.describe(image, size)
-                _write_thumbnail(page, folder)
-            if warning:
-                media["warning"] = warning
-            pictures.append(_write(page, f"page-{len(pictures) + 1:04d}.jpg", folder, scale, page=number))
+                media = exif.describe(image, page.size)
+            if len(blanks) == len(pictures):  # the thumbnail shows the first picture with anything on it
+                _write_thumbnail(page.image, folder)
+            name = f"page-{written:04d}.jpg"
+            pictures.append(_write(page.image, name, folder, page.scale, page.number, page.time))
+            if is_blank(page.image):
+                blanks.append(pictures[-1])
+            if page.time is not None and len(pictures) > settings.max_pages:
+                _drop_the_least(pictures, folder)
+                said.append(f"only {settings.max_pages} of the different frames were kept")
+    if len(blanks) < len(pictures):
+        for blank in [each for each in blanks if each in pictures and each.time is not None]:
+            pictures.remove(blank)
+            (folder / blank.file).unlink()
+    if written == 1 and image.format != "TIFF":
+        pictures = [replace(pictures[0], page=None, time=None)]
     if pictures[0].page:
         media["pages"] = len(pictures)
-    if image.tell() + 1 < count:
-        media["warning"] = f"only the first {len(pictures)} of {_in_words(count)} pages were read"
+    if warnings := dict.fromkeys([*said, *filter(None, [media.pop("warning", None)])]):
+        media["warning"] = "; ".join(warnings)
     return Rendition(asset, "image", folder, media, tuple(pictures), None, "thumbnail.webp")
-
-
-def _in_words(count: int) -> str:
-    return f"{count:,}" if count < MOST_COUNTED else f"{MOST_COUNTED:,} or more"
 
 
 def _make_recording(
