@@ -62,11 +62,12 @@ def _rows(db: sqlite3.Connection, ids: list[int], request: Request) -> list[sqli
 
 
 def _new_enough(row: sqlite3.Row, request: Request) -> bool:
-    if request.since is None:
+    if request.since is None and request.until is None:
         return True
     when = row["mtime_ns"] / 1e9
     if row["taken"]:
         # Cameras write all sorts of things; the file's time stands in for what is no date.
         with contextlib.suppress(ValueError):
             when = datetime.fromisoformat(row["taken"]).timestamp()
-    return bool(when >= request.since)
+    late_enough = request.since is None or when >= request.since
+    return late_enough and (request.until is None or when < request.until)

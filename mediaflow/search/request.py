@@ -15,7 +15,8 @@ EVERYWHERE: tuple[Where, ...] = ("image", "ocr", "speech", "name")
 class Request:
     """A question: by words, by an image file, or by an asset that is known; and what to leave out.
 
-    `since` is in Unix seconds: when it was taken, or else when the file was last written.
+    `since` and `until` are in Unix seconds and mean when it was taken, or else when the file was last
+    written; `until` itself is not included.
     """
 
     text: str = ""
@@ -25,6 +26,7 @@ class Request:
     where: Where | None = None
     safe: bool = False
     since: float | None = None
+    until: float | None = None
     library: str = "default"
     limit: int = 10
 
