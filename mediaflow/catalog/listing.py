@@ -73,6 +73,14 @@ class Library:
 
 def files(db: sqlite3.Connection, scope: Scope, only: Filter) -> Iterator[Listed]:
     """The files in `scope` that pass, by folder and name, read while they are used."""
+    for row in db.execute(*query(scope, only)):
+        listed = _listed(row)
+        if only.passes(listed.date):
+            yield listed
+
+
+def query(scope: Scope, only: Filter) -> tuple[str, list[object]]:
+    """The SQL for the files in `scope`, and its parameters. An index has their order: nothing is sorted."""
     condition, parameters = scope.where()
     conditions = [condition]
     if only.kind:
@@ -83,20 +91,16 @@ def files(db: sqlite3.Connection, scope: Scope, only: Filter) -> Iterator[Listed
         parameters.append(only.state)
     if only.warnings:
         conditions.append("json_extract(a.media, '$.warning') IS NOT NULL")
-    rows = db.execute(
+    sql = (
         f"SELECT l.folder, l.name, l.library, {STATE} AS state, a.kind, a.hash, l.size, l.mtime_ns, a.media,"
         " (SELECT group_concat(task) FROM (SELECT DISTINCT w.task AS task FROM work w"
         "   WHERE w.asset = l.asset AND w.state = 'done' ORDER BY w.task)) AS tasks,"
         " COALESCE(l.reason, (SELECT w.task || ': ' || w.reason FROM work w"
         "   WHERE w.asset = l.asset AND w.state = 'failed' LIMIT 1)) AS reason"
         " FROM locations l LEFT JOIN assets a ON a.id = l.asset"
-        f" WHERE {' AND '.join(conditions)} ORDER BY l.folder, l.name",
-        parameters,
+        f" WHERE {' AND '.join(conditions)} ORDER BY l.folder, l.name"
     )
-    for row in rows:
-        listed = _listed(row)
-        if only.passes(listed.date):
-            yield listed
+    return sql, parameters
 
 
 def _listed(row: sqlite3.Row) -> Listed:

@@ -12,9 +12,7 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 Library = Annotated[str, typer.Option(help="The library.")]
-Paths = Annotated[
-    list[str] | None, typer.Argument(metavar="[PATH]...", help="Files or folders; all if none.")
-]
+Paths = Annotated[list[str] | None, typer.Argument(metavar="PATH", help="Files or folders; all if none.")]
 
 
 def scope_of(paths: list[str] | None, library: str) -> Scope:

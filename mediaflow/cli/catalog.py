@@ -53,7 +53,7 @@ def runs(limit: Annotated[int, typer.Option(min=1, help="How many.")] = 20, json
 
 
 def forget(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files or folders.")],
+    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Files or folders.")],
     gone: Annotated[bool, typer.Option("--gone", help="Only files that are not there any more.")] = False,
     library: Library = "default",
     json: Json = False,

@@ -29,7 +29,7 @@ def doctor(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
 ) -> None:
-    """Find and repair what a crash left; exit status 3 if something needs your attention."""
+    """Find and repair what a crash left. Exit status 3 if something needs your attention."""
     from mediaflow.ops.doctor import examine
 
     findings = examine(dry_run=dry_run, models=models)

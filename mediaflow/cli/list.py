@@ -61,7 +61,7 @@ def list_files(
     ] = None,
     json: Json = False,
 ) -> None:
-    """List the known files: state, kind, date, size, tasks done, and why not."""
+    """List the known files, or the libraries. With PATH, only what is there."""
     from mediaflow.catalog.database import connect
     from mediaflow.catalog.listing import Filter, files
     from mediaflow.cli.absence import check_library, explain_absence

@@ -57,7 +57,7 @@ def list_models(as_json: Json = False) -> None:
 @app.command()
 def pull(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Models; those marked default if none.")
+        list[str] | None, typer.Argument(metavar="NAME", help="Models; those marked default if none.")
     ] = None,
 ) -> None:
     """Fetch models from their sources and verify them; goes on where it was stopped."""
@@ -84,7 +84,7 @@ def pull(
 def verify(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]...", help="Models; the default ones and all that are here if none."),
+        typer.Argument(metavar="NAME", help="Models; the default ones and all that are here if none."),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -17,7 +17,7 @@ def up(
     ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Run in the background.")] = False,
 ) -> None:
-    """Start the embedded queue and the workers, and keep them running."""
+    """Start the queue and the workers, and keep them running."""
     from mediaflow.errors import UsageError
     from mediaflow.ops.up import Supervisor, is_up, start_detached
 
@@ -56,7 +56,7 @@ def worker(
 def dashboard(
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port on 127.0.0.1.")] = 9181,
 ) -> None:
-    """Serve rq-dashboard, a page that shows the queues, to this machine."""
+    """Serve rq-dashboard, a page about the queues. Only this machine can open it."""
     from mediaflow.ops.dashboard import serve_dashboard
     from mediaflow.queues.connection import connect
 

@@ -37,7 +37,7 @@ def search(
     query: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[WORDS]...",
+            metavar="WORDS",
             help="What to look for. With -, reads one query per line from stdin (JSON out).",
         ),
     ] = None,
@@ -71,7 +71,7 @@ def search(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many results at most.")] = 10,
     json: Json = False,
 ) -> None:
-    """Find files by what they show, what is written on them, what was said, or their name."""
+    """Find files by picture, text, speech or name. Give words, --image or --like."""
     from mediaflow.catalog.database import connect
     from mediaflow.cli.absence import check_library
     from mediaflow.cli.dates import period

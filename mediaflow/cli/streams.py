@@ -59,20 +59,21 @@ def prepare() -> None:
         _open_if_closed(number)
     if sys.stdin is None:
         sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), "utf-8")
-    sys.stdin.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
+    # Lines keep their bytes, see `decoded`.
+    sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
     sys.stdout = _text(_Output(1, "w", closefd=False), sys.stdout)
     sys.stderr = _text(_Messages(2, "w", closefd=False), sys.stderr)
 
 
 def decoded(argument: str) -> str:
-    """Words from the command line; those that are not UTF-8 are read in the encoding of the locale."""
+    """Words of a person as text: in UTF-8, or else in the encoding of the locale, or else what is left."""
     raw = os.fsencode(argument)
     for encoding in ("utf-8", locale.getencoding()):
         try:
             return raw.decode(encoding)
         except UnicodeDecodeError:
             continue
-    return argument
+    return raw.decode("utf-8", "replace")
 
 
 def _text(raw: io.FileIO, replaced: TextIO | None) -> TextIO:
