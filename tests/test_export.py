@@ -37,7 +37,8 @@ def test_a_long_name_is_cut_between_characters(stem: str) -> None:
 @pytest.mark.parametrize(
     "source",
     ["/a/-rf.mp3", "/a/--help.mp3", "/a/..mp3", "/a/...", "/a/ x .mp3", "/a/a:b?c*<d>|\"e\\.mp3",
-     "/a/\x1b[2J\n.mp3", os.fsdecode(b"/a/caf\xe9.mp3"), "/a/exe\u202egpm.mp3", "/a/.mp3", "/a/\x7f", "/a/CON .mp3"],
+     "/a/\x1b[2J\n.mp3", os.fsdecode(b"/a/caf\xe9.mp3"), "/a/exe\u202egpm.mp3", "/a/.mp3",
+     "/a/\x7f", "/a/CON .mp3"],
 )  # fmt: skip
 def test_a_name_of_a_name_is_harmless_on_every_disk(source: str) -> None:
     name = name_of(source, ENDING)

@@ -34,7 +34,7 @@ def export(
         Format, typer.Option(help="jsonl: all findings, a file on each line. srt, vtt: subtitles.")
     ] = Format.jsonl,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The folder for subtitles, a file for each recording.")
+        str | None, typer.Option(metavar="DIR", help="The folder for subtitles, a file for each recording.")
     ] = None,
     library: Library = "default",
 ) -> None:
@@ -57,7 +57,7 @@ def export(
         elif out is None:
             _print_subtitles(db, scope, format)
         else:
-            _write_subtitles(db, scope, format, out)
+            _write_subtitles(db, scope, format, Path(out))
 
 
 def _print_subtitles(db: sqlite3.Connection, scope: Scope, format: Format) -> None:
