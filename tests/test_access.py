@@ -86,8 +86,7 @@ def test_subtitles_into_a_folder_of_another_user_are_refused(
         done = run(home, "export", "--format", "srt", "--out", str(out), prefix=prefix)
         assert done.returncode == 2
         why = f"--out {out} cannot be used: Permission denied. Nothing was written."
-        assert said(done) == f"mediaflow: {why}
-"
+        assert said(done) == f"mediaflow: {why}\n"
 
 
 def test_a_port_that_cannot_be_used_is_told_before_it_is_said_to_be_on(

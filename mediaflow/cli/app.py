@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import sys
 from contextlib import suppress
@@ -107,7 +108,8 @@ def _run() -> int | None:
 def _explained(error: Exception) -> tuple[str, int]:
     """The message and the exit status for an error."""
     if isinstance(error, MediaflowError):
-        return str(error), error.exit_status
+        # The reason of a library may be a sentence of its own, with its full stop.
+        return re.sub(r"(?<=[\w)])\.\.(?=\s|$)", ".", str(error)), error.exit_status
     return _unforeseen(error), MediaflowError.exit_status
 
 
