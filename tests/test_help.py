@@ -196,3 +196,19 @@ def test_a_model_says_nothing_about_itself(capfd: pytest.CaptureFixture[str]) ->
 def test_a_reason_that_is_a_sentence_gets_no_second_full_stop(known: Path) -> None:
     done = run(known, "dashboard", MEDIAFLOW_REDIS_URL="redis://127.0.0.1:1/0")
     assert "Connection refused. Start it" in said(done)
+
+
+@pytest.mark.slow
+def test_an_answer_of_weak_matches_alone_is_told(known: Path) -> None:
+    """Two of three words are in a name: that is worth 0.2, and one of five next to nothing."""
+    done = run(known, "search", "talk", "mp3", "zebra", "--in", "name")
+    assert done.stdout.decode().splitlines()[0].endswith("(weak match)")
+    assert "Only weak matches were found" in said(done)
+    strong = run(known, "search", "talk", "mp3", "--in", "name")
+    assert b"weak" not in strong.stdout.splitlines()[0]
+    assert "Only weak matches" not in said(strong)
+    hidden = run(known, "search", "talk", "zebra", "yacht", "koala", "horse", "--in", "name")
+    assert hidden.stdout == b""
+    assert said(hidden) == (
+        "Nothing found in library 'default'.\n1 weaker match is not shown; --json has all.\n"
+    )

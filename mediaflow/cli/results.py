@@ -18,8 +18,8 @@ REASONS = 2
 # Characters that no name and no passage holds once it is readable.
 OPENING, CLOSING = "\x00", "\x01"
 PLACES = {"image": "picture", "ocr": "text", "speech": "speech", "name": "file name"}
-# A score is the probability of a right result. What is below `SHOWN` is noise to a person, and what is
-# below `WEAK` is more often wrong than right. Measured in docs/search.md.
+# A score estimates the probability of a right result. What is below `SHOWN` is noise to a person, and what
+# is below `WEAK` is mostly wrong: docs/search.md.
 SHOWN = 0.1
 WEAK = 0.3
 
@@ -63,9 +63,14 @@ def _print_table(results: list[Result], query: str) -> None:
     console().print(table)
 
 
+def is_weak(result: Result) -> bool:
+    """Whether a result is to be marked as a weak match."""
+    return result.score < WEAK
+
+
 def _best_reason(result: Result, query: str) -> Text:
     reason = _reason(result.matches[0], query)
-    if result.score < WEAK:
+    if is_weak(result):
         reason.append(" (weak match)", style="dim")
     return reason
 

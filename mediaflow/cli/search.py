@@ -106,9 +106,11 @@ def search(
             print_json([result.as_json() for result in results])
             shown = len(results)
         else:
-            from mediaflow.cli.results import print_results
+            from mediaflow.cli.results import is_weak, print_results
 
             shown = print_results(results, request.text)
+            if shown and is_weak(results[0]):
+                note("Only weak matches were found: what you look for may not be there.")
         _say_what_is_missing(db, request, shown, len(results) - shown)
 
 
