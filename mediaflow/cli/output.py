@@ -34,17 +34,26 @@ def print_json_array(items: Iterable[Any]) -> None:
     sys.stdout.write("[]\n" if lead == "[" else "]\n")
 
 
-def console(*, error: bool = False) -> Console:
-    """A rich console on standard output (or error); through a pipe plain, and no line is broken."""
+def console(*, error: bool = False, columns: int = PIPE_COLUMNS) -> Console:
+    """A rich console on standard output (or error); through a pipe plain, and as wide as `columns`."""
     from rich.console import Console
 
     stream = sys.stderr if error else sys.stdout
-    width = None if stream.isatty() else PIPE_COLUMNS
+    width = None if stream.isatty() else columns
     return Console(stderr=error, highlight=False, width=width, soft_wrap=False)
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str] = ()) -> None:
-    """A table with a head; `right` names the columns that are figures."""
+def print_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    right: Sequence[str] = (),
+    has_paths: bool = False,
+) -> None:
+    """A table with a head; `right` names the columns that are figures.
+
+    Through a pipe it fits 80 columns, but for one that has paths: they must not be broken.
+    """
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -54,7 +63,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right:
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:
         table.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
-    console().print(table)
+    console(columns=PIPE_COLUMNS if has_paths else 80).print(table)
 
 
 def path_text(path: str) -> Text:

@@ -59,7 +59,7 @@ def print_status(state: dict[str, Any]) -> None:
 def print_runs(states: list[dict[str, Any]]) -> None:
     """Runs in a table, as they come."""
     columns = ["run", "started", "took", "files", "new", "folder"]
-    print_table(columns, [_run_row(run) for run in states], right=["run", "files", "new"])
+    print_table(columns, [_run_row(run) for run in states], right=["run", "files", "new"], has_paths=True)
 
 
 def _run_row(run: dict[str, Any]) -> list[Any]:
