@@ -161,6 +161,7 @@ def test_an_outside_queue_that_does_not_answer_is_status_3_and_the_catalog_is_sh
     done = run(known, "status", MEDIAFLOW_REDIS_URL="redis://127.0.0.1:1/0")
     assert done.returncode == 3
     assert b"does not answer" in done.stdout
+    assert "(MEDIAFLOW_REDIS_URL) does not answer: only the catalog is shown" in said(done)
     assert b"/pile" in done.stdout
     state = run(known, "status", "--json", MEDIAFLOW_REDIS_URL="redis://127.0.0.1:1/0")
     assert state.returncode == 3

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from mediaflow.cli.output import note, print_json
+from mediaflow.names import readable
 
 
 def up(
@@ -87,7 +88,8 @@ def status(
             print_status(state)
     # An embedded queue that is not running is at rest; an outside one that does not answer is a fault.
     if not (state["redis"]["reachable"] or state["redis"]["embedded"]):
-        raise typer.Exit(UnreachableError.exit_status)
+        url = readable(state["redis"]["url"])
+        raise UnreachableError(f"{url} (MEDIAFLOW_REDIS_URL) does not answer: only the catalog is shown.")
 
 
 commands = [up, down, status, worker, dashboard]
