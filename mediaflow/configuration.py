@@ -53,7 +53,8 @@ def read_settings(
     try:
         return form.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(_explain(error, origins, path)) from None
+        known = [prefix + name for name in (*skip, *(key.upper() for key in form.model_fields))]
+        raise ConfigError(_explain(error, origins, path, known)) from None
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], str]]:
@@ -104,7 +105,16 @@ def _put(tree: dict[str, Any], keys: tuple[str, ...], value: Any, variable: str)
     tree[keys[-1]] = value
 
 
-def _explain(error: ValidationError, origins: dict[tuple[str, ...], str], path: Path) -> str:
+def _similar_variable(where: str, known: Collection[str]) -> str:
+    from difflib import get_close_matches
+
+    match = get_close_matches(where.removeprefix("variable "), known, n=1, cutoff=0.8)
+    return f"Did you mean {match[0]}?" if match else ""
+
+
+def _explain(
+    error: ValidationError, origins: dict[tuple[str, ...], str], path: Path, known: Collection[str]
+) -> str:
     first = error.errors()[0]
     location = tuple(str(part) for part in first["loc"])
     where = str(path)
@@ -114,5 +124,9 @@ def _explain(error: ValidationError, origins: dict[tuple[str, ...], str], path: 
             break
     name = ".".join(location)
     if first["type"] == "extra_forbidden":
-        return f"{where}: there is no setting {name!r}. See the comments in {path}."
+        # A variable may name something in a section that there is not.
+        inside = (origin for keys, origin in origins.items() if keys[: len(location)] == location)
+        where = next((origin for origin in inside if origin.startswith("variable")), where)
+        similar = _similar_variable(where, known) or f"See the comments in {path}."
+        return f"{where}: there is no setting {name!r}. {similar}"
     return f"{where}: {name} = {first.get('input')!r} is wrong: {first['msg']}."

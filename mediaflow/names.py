@@ -22,7 +22,10 @@ def absolute_path(path: str) -> str:
 
 def readable(path: str | bytes) -> str:
     """The path in printable characters: bytes that are no UTF-8 and control characters are escaped."""
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    try:
+        text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # text that was never a path, with half a pair of surrogates
+        text = os.fsdecode(path)
     return "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
 
 

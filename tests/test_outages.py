@@ -125,7 +125,7 @@ def test_an_outage_is_waited_out_with_the_models_warm(running: Installation, gat
     before = processes(running)
     gate.refuses = True
     gate.cut()
-    assert not answer("status")["redis"]["reachable"]
+    assert not answer("status", status=3)["redis"]["reachable"]
     refused = mediaflow("submit", str(running.home.parent / "pile"), "--tasks", "late")
     assert (refused.returncode, len(refused.stderr.splitlines())) == (3, 1), refused.stderr
     time.sleep(15)

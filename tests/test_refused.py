@@ -438,7 +438,7 @@ def test_status_counts_what_was_refused_and_failures_show_it(client: Redis) -> N
     put(client, "bad", data=data("os.system", ["true"]))
     work(client)
     assert answer("status")["refused"] == 1
-    assert "1 jobs were refused (mediaflow failures --refused)" in mediaflow("status").stdout
+    assert "1 malformed job rejected (mediaflow failures --refused)" in mediaflow("status").stdout
     [kept] = answer("failures", "--refused")
     assert (kept["id"], kept["queue"], kept["function"]) == ("bad", "prepare", "os.system")
     assert "os.system" in mediaflow("failures", "--refused").stdout

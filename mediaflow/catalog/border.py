@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
+from mediaflow.access import denial, denied
 from mediaflow.disk import NEARLY_FULL, disk_of, free_bytes, full
 from mediaflow.errors import CatalogError, MediaflowError, StorageError
 
@@ -86,6 +87,8 @@ def translated(error: sqlite3.Error, path: Path) -> MediaflowError | None:
     if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
         if free_bytes(path) < NEARLY_FULL:
             return full(path)
+        if denied(path):
+            return StorageError(denial(path))
         why = f"{error} ({getattr(error, 'sqlite_errorname', '?')})"
         return StorageError(
             f"The catalog {path} cannot be read or written: {why}. Check the disk {disk_of(path)}"

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from mediaflow.access import denial, denied
 from mediaflow.catalog import fulltext
 from mediaflow.catalog.border import Connection, translated
 from mediaflow.catalog.schema import MIGRATIONS
@@ -50,6 +51,8 @@ def connect(path: Path | None = None) -> Connection:
 
 
 def _unopened(path: Path, why: str) -> CatalogError:
+    if denied(path):
+        return CatalogError(denial(path))
     return CatalogError(
         f"The catalog {path} cannot be opened: {why}. Check the disk and the rights of MEDIAFLOW_HOME."
     )

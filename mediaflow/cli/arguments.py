@@ -21,9 +21,7 @@ def _not_empty(value: str) -> str:
 
 Json = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 Library = Annotated[str, typer.Option(help="The library.", callback=_not_empty)]
-Paths = Annotated[
-    list[str] | None, typer.Argument(metavar="[PATH]...", help="Files or folders; all if none.")
-]
+Paths = Annotated[list[str] | None, typer.Argument(metavar="PATH", help="Files or folders; all if none.")]
 
 
 def scope_of(paths: list[str] | None, library: str) -> Scope:

@@ -1,30 +1,17 @@
-"""The commands that read and tend the catalog: `show`, `runs`, `export`, `forget`, `index rebuild`."""
+"""The commands that read and change the catalog: `show`, `runs`, `forget`, `index rebuild`."""
 
 from __future__ import annotations
 
-import os
-import sys
 from contextlib import closing
-from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from mediaflow.cli.arguments import Json, Library, Paths, scope_of
+from mediaflow.cli.arguments import Json, Library, scope_of
 from mediaflow.cli.output import note, print_json, print_table
 from mediaflow.names import absolute_path, readable
 
-if TYPE_CHECKING:
-    pass
-
-index_app = typer.Typer(help="Tend the search index.", no_args_is_help=True)
-
-
-class Format(StrEnum):
-    jsonl = "jsonl"
-    srt = "srt"
-    vtt = "vtt"
+index_app = typer.Typer(help="Maintain the search index.", no_args_is_help=True)
 
 
 def show(path: Annotated[str, typer.Argument(help="A file that was submitted.")], json: Json = False) -> None:
@@ -33,14 +20,16 @@ def show(path: Annotated[str, typer.Argument(help="A file that was submitted.")]
     from mediaflow.catalog.database import connect
     from mediaflow.cli.show import print_description
     from mediaflow.errors import UsageError
-    from mediaflow.ops.show import describe
+    from mediaflow.ops.show import describe, forms_of, locations_of, why_unknown
 
     absolute = absolute_path(path)
     with closing(connect()) as db:
-        location = locations.of_path(db, os.fsencode(absolute))
+        known = (locations.of_path(db, form) for form in forms_of(absolute))
+        location = next((each for each in known if each is not None), None)
         if location is None:
-            raise UsageError(f"{readable(absolute)} is not known. Submit it: mediaflow submit --wait PATH")
+            raise UsageError(why_unknown(absolute))
         answer = describe(db, location)
+        answer["locations"] = locations_of(db, location)
     if json:
         print_json(answer)
     else:
@@ -62,45 +51,8 @@ def runs(limit: Annotated[int, typer.Option(min=1, help="How many.")] = 20, json
     print_runs(states)
 
 
-def export(
-    paths: Paths = None,
-    format: Annotated[Format, typer.Option(help="jsonl: all findings. srt, vtt: subtitles.")] = Format.jsonl,
-    out: Annotated[Path | None, typer.Option(help="A folder for the subtitle files.")] = None,
-    library: Library = "default",
-) -> None:
-    """Write all findings, or the subtitles of recordings."""
-    from mediaflow.catalog.database import connect
-    from mediaflow.ops.show import describe_all
-
-    with closing(connect()) as db:
-        for description in describe_all(db, scope_of(paths, library)):
-            if format is Format.jsonl:
-                print_json(description)
-            else:
-                _export_subtitles(description, format, out)
-
-
-def _export_subtitles(description: dict[str, Any], format: Format, out: Path | None) -> None:
-    from mediaflow.media import subtitles
-    from mediaflow.privacy import as_usual
-
-    segments = description["findings"].get("transcribe", {}).get("segments")
-    if not segments:
-        return
-    text = subtitles.srt(segments) if format is Format.srt else subtitles.vtt(segments)
-    if out is None:
-        sys.stdout.write(text)
-        return
-    # The hash keeps recordings of the same name in different folders apart.
-    name = f"{Path(description['path']).stem}.{description['asset'][:8]}.{format}"
-    with as_usual():
-        out.mkdir(parents=True, exist_ok=True)
-        (out / name).write_text(text, encoding="utf-8")
-    note(f"{readable(description['path'])} → {readable(str(out / name))}")
-
-
 def forget(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files or folders.")],
+    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Files or folders.")],
     gone: Annotated[bool, typer.Option("--gone", help="Only files that are not there any more.")] = False,
     library: Library = "default",
     json: Json = False,
@@ -124,7 +76,7 @@ def forget(
 
 @index_app.command("rebuild")
 def rebuild(json: Json = False) -> None:
-    """Make the snapshots of all spaces anew from the catalog."""
+    """Rebuild the search index from the catalog."""
     from dataclasses import asdict
 
     from mediaflow.catalog.database import connect
@@ -141,4 +93,4 @@ def rebuild(json: Json = False) -> None:
     )
 
 
-commands = [show, runs, export, forget]
+commands = [show, runs, forget]

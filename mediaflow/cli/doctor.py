@@ -21,11 +21,15 @@ LEAD = 22  # characters before what was found
 
 
 def doctor(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be repaired.")] = False,
-    models: Annotated[bool, typer.Option("--models", help="Read the models' files too (SHA-256).")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be repaired, and stop.")
+    ] = False,
+    models: Annotated[
+        bool, typer.Option("--models", help="Also read the files of the models (SHA-256).")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
 ) -> None:
-    """Find and repair what a crash left; status 3 when something needs a person."""
+    """Find and repair what a crash left. Exit status 3 if something needs your attention."""
     from mediaflow.ops.doctor import examine
 
     findings = examine(dry_run=dry_run, models=models)
@@ -68,3 +72,11 @@ def print_finding(finding: Finding) -> None:
 
 
 commands = [doctor]
+epilogs = {
+    doctor: """\b
+Exit status:
+  0  all is well, or was repaired
+  2  wrong usage
+  3  something needs your attention
+"""
+}

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import time
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from mediaflow.cli.output import byte_size, counted, note
+from mediaflow.names import readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,42 +45,46 @@ def list_models(as_json: Json = False) -> None:
         for model in load_registry().values()
     ]
     if as_json:
-        typer.echo(json.dumps(rows, indent=2))
+        print(json.dumps(rows, indent=2))
         return
-    typer.echo(f"{'MODEL':<22} {'TASK':<11} {'SIZE':>7}  {'HERE':<5} {'DEFAULT':<8} LICENCE")
+    print(f"{'MODEL':<22} {'TASK':<11} {'SIZE':>7}  {'HERE':<5} {'DEFAULT':<8} LICENCE")
     for row in rows:
         here, default = ("yes" if row[key] else "no" for key in ("installed", "default"))
-        size = _readable(int(str(row["size"])))
-        typer.echo(f"{row['name']:<22} {row['task']:<11} {size:>7}  {here:<5} {default:<8} {row['licence']}")
+        size = byte_size(int(str(row["size"])))
+        print(f"{row['name']:<22} {row['task']:<11} {size:>7}  {here:<5} {default:<8} {row['licence']}")
 
 
 @app.command()
 def pull(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Models; those marked default if none.")
+        list[str] | None, typer.Argument(metavar="NAME", help="Models; those marked default if none.")
     ] = None,
 ) -> None:
     """Fetch models from their sources and verify them; goes on where it was stopped."""
     from mediaflow.models import store
-    from mediaflow.models.registry import load_registry
+    from mediaflow.models.registry import find_model, load_registry
     from mediaflow.settings import models_home
 
     wanted = names or [model.name for model in load_registry().values() if model.default]
+    missing = [model for model in map(find_model, wanted) if not store.installed(model.name)]
+    if missing:
+        size = byte_size(sum(model.size for model in missing))
+        note(f"Fetching {counted(len(missing), 'model')}, once: {size}, into {readable(str(models_home()))}")
     try:
-        with _shown_progress() as on_progress:
+        with _shown_progress() as on_progress, _rights():
             pulled = store.pull(wanted, on_progress)
     except KeyboardInterrupt:
-        typer.echo("Stopped. What came so far is kept: pull again to go on with it.", err=True)
+        print("Stopped. What came so far is kept: pull again to go on with it.", file=sys.stderr)
         raise typer.Exit(130) from None
-    there = f"{len(wanted)} model{'s' if len(wanted) != 1 else ''} in {models_home()}"
-    typer.echo(f"Pulled {', '.join(pulled)}; {there}." if pulled else f"Nothing to pull: {there}.")
+    there = f"{counted(len(wanted), 'model')} in {readable(str(models_home()))}"
+    print(f"Pulled {', '.join(pulled)}; {there}." if pulled else f"Nothing to pull: {there}.")
 
 
 @app.command()
 def verify(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]...", help="Models; the default ones and all that are here if none."),
+        typer.Argument(metavar="NAME", help="Models; the default ones and all that are here if none."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -92,15 +100,23 @@ def verify(
     ]
     problems = store.verify(wanted)
     if as_json:
-        typer.echo(json.dumps({"ok": not problems, "models": wanted, "problems": problems}, indent=2))
+        print(json.dumps({"ok": not problems, "models": wanted, "problems": problems}, indent=2))
     else:
         for problem in problems:
-            typer.echo(problem)
+            print(problem)
         wrong = sorted({problem.partition(":")[0] for problem in problems}, key=wanted.index)
-        good = f"{len(wanted)} models: every file is there and has its SHA-256."
-        typer.echo(f"Run: mediaflow models pull {' '.join(wrong)}" if problems else good)
+        good = f"{counted(len(wanted), 'model')}: every file is there and has its SHA-256."
+        print(f"Run: mediaflow models pull {' '.join(wrong)}" if problems else good)
     if problems:
         raise typer.Exit(3)
+
+
+def _rights() -> AbstractContextManager[None]:
+    """Weights are no secret: outside of a private home, the other users of the machine may read them."""
+    from mediaflow.privacy import as_usual
+    from mediaflow.settings import home, models_home
+
+    return nullcontext() if models_home().is_relative_to(home()) else as_usual()
 
 
 @contextmanager
@@ -135,7 +151,7 @@ def _lines() -> OnProgress:
 
     def show(progress: Progress) -> None:
         if progress.note:
-            typer.echo(f"{progress.model}: {progress.note}", err=True)
+            print(f"{progress.model}: {progress.note}", file=sys.stderr)
             return
         key, now = f"{progress.model}/{progress.file}", time.monotonic()
         complete = progress.done >= progress.total
@@ -144,18 +160,12 @@ def _lines() -> OnProgress:
             return
         begins = key not in told and progress.done < progress.total / 100
         told[key] = math.inf if complete else now
-        there = f"{_readable(progress.done)} of "
+        there = f"{byte_size(progress.done)} of "
         state = "fetched, " if complete else "fetching " if begins else there
-        typer.echo(f"{key}: {state}{_readable(progress.total)}", err=True)
+        print(f"{key}: {state}{byte_size(progress.total)}", file=sys.stderr)
 
     return show
 
 
 def _short(text: str, width: int = 28) -> str:
     return text if len(text) <= width else "…" + text[1 - width :]
-
-
-def _readable(size: int) -> str:
-    if size < 100_000:
-        return f"{size / 1e3:.1f} kB"
-    return f"{size / 1e6:.1f} MB" if size < 1e7 else f"{size / 1e6:.0f} MB"

@@ -17,21 +17,43 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 
+PIPE_COLUMNS = 100_000  # more than any path has
+
+
 def print_json(answer: Any) -> None:
     """One JSON value on a line. Paths that are no UTF-8 keep their bytes as \\udcXX escapes."""
     sys.stdout.write(json.dumps(answer) + "\n")
 
 
-def console(*, error: bool = False) -> Console:
-    """A rich console on standard output (or error); plain and 80 columns wide through a pipe."""
+def print_json_array(items: Iterable[Any]) -> None:
+    """One JSON array, an element on each line, written while the elements come: there may be many."""
+    lead = "["
+    for item in items:
+        sys.stdout.write(lead + json.dumps(item))
+        lead = ",\n"
+    sys.stdout.write("[]\n" if lead == "[" else "]\n")
+
+
+def console(*, error: bool = False, columns: int = PIPE_COLUMNS) -> Console:
+    """A rich console on standard output (or error); through a pipe plain, and as wide as `columns`."""
     from rich.console import Console
 
     stream = sys.stderr if error else sys.stdout
-    return Console(stderr=error, highlight=False, width=None if stream.isatty() else 80, soft_wrap=False)
+    width = None if stream.isatty() else columns
+    return Console(stderr=error, highlight=False, width=width, soft_wrap=False)
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str] = ()) -> None:
-    """A table with a head; `right` names the columns that are figures."""
+def print_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    right: Sequence[str] = (),
+    has_paths: bool = False,
+) -> None:
+    """A table with a head; `right` names the columns that are figures.
+
+    Through a pipe it fits 80 columns, but for one that has paths: they must not be broken.
+    """
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -41,7 +63,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right:
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:
         table.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
-    console().print(table)
+    console(columns=PIPE_COLUMNS if has_paths else 80).print(table)
 
 
 def path_text(path: str) -> Text:
@@ -65,8 +87,36 @@ def print_item(path: str, *lines: str) -> None:
 
 
 def when(seconds: float | None) -> str:
-    """A time of day for a person; empty for none."""
-    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M") if seconds else ""
+    """A date and time of day for a person; empty for none, a question mark for what no calendar has."""
+    if seconds is None:
+        return ""
+    try:
+        return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")
+    except (OverflowError, ValueError, OSError):
+        return "?"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun in the singular or plural: "1 file", "2,000 files", "0 libraries"."""
+    return f"{number:,} {noun if number == 1 else _plural(noun)}"
+
+
+def _plural(noun: str) -> str:
+    if noun.endswith("y") and noun[-2:-1] not in tuple("aeiou"):
+        return f"{noun[:-1]}ies"
+    return f"{noun}es" if noun.endswith(("s", "x", "ch", "sh")) else f"{noun}s"
+
+
+def byte_size(size: int) -> str:
+    """A size for a person: 812 B, 3.4 kB, 12 MB."""
+    if size < 1000:
+        return f"{size} B"
+    value = float(size)
+    for unit in ("kB", "MB", "GB", "TB"):
+        value /= 1000
+        if value < 999.5 or unit == "TB":
+            break
+    return f"{value:.1f} {unit}" if value < 9.95 else f"{value:,.0f} {unit}"
 
 
 def duration(seconds: float) -> str:
@@ -84,11 +134,6 @@ def timecode(seconds: float) -> str:
     whole = int(seconds)
     hours, minutes = whole // 3600, whole % 3600 // 60
     return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
-
-
-def counted(number: int, noun: str) -> str:
-    """A number with its noun, which takes an s but for one: 1 file, 2,000 files."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def note(message: str) -> None:

@@ -9,15 +9,16 @@ from typing import Annotated
 import typer
 
 from mediaflow.cli.output import note, print_json
+from mediaflow.names import readable
 
 
 def up(
     part: Annotated[
         str | None, typer.Argument(help="Only `queue`: the embedded Valkey without workers.")
     ] = None,
-    detach: Annotated[bool, typer.Option("--detach", help="Go on in the background.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Run in the background.")] = False,
 ) -> None:
-    """Start the embedded queue and the workers, and keep them running."""
+    """Start the queue and the workers, and keep them running."""
     from mediaflow.errors import UsageError
     from mediaflow.ops.up import Supervisor, is_up, start_detached
 
@@ -33,7 +34,7 @@ def up(
 
 
 def down() -> None:
-    """Stop what `up` started, in order, losing nothing."""
+    """Stop what `up` started; unfinished work is kept."""
     from mediaflow.fleet.state import left_alone
     from mediaflow.ops.up import stop_running
 
@@ -54,19 +55,18 @@ def worker(
 
 
 def dashboard(
-    port: Annotated[int, typer.Option(help="The port on 127.0.0.1.")] = 9181,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port on 127.0.0.1.")] = 9181,
 ) -> None:
-    """Show the queues in a browser (rq-dashboard, on this machine only)."""
+    """Serve rq-dashboard, a page about the queues. Only this machine can open it."""
     from mediaflow.ops.dashboard import serve_dashboard
     from mediaflow.queues.connection import connect
 
     connect().close()
-    note(f"rq-dashboard is on http://127.0.0.1:{port} - Ctrl-C ends it.")
-    serve_dashboard(port)
+    serve_dashboard(port, lambda address: note(f"rq-dashboard is on {address} - Ctrl-C ends it."))
 
 
 def status(
-    watch: Annotated[bool, typer.Option("--watch", help="Go on showing it.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep refreshing.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
 ) -> None:
     """Show queues, workers, runs and failures."""
@@ -74,15 +74,29 @@ def status(
 
     from mediaflow.catalog.database import connect as open_catalog
     from mediaflow.cli.status import print_status, watch_status
+    from mediaflow.errors import UnreachableError
     from mediaflow.ops.overview import overview
 
     with closing(open_catalog()) as db:
         if watch:
             watch_status(db)
-        elif json:
-            print_json(overview(db))
+            return
+        state = overview(db)
+        if json:
+            print_json(state)
         else:
-            print_status(overview(db))
+            print_status(state)
+    # An embedded queue that is not running is at rest; an outside one that does not answer is a fault.
+    if not (state["redis"]["reachable"] or state["redis"]["embedded"]):
+        url = readable(state["redis"]["url"])
+        raise UnreachableError(f"{url} (MEDIAFLOW_REDIS_URL) does not answer: only the catalog is shown.")
 
 
 commands = [up, down, status, worker, dashboard]
+epilogs = {
+    status: """\b
+Exit status:
+  0  the state is shown
+  3  the queue that MEDIAFLOW_REDIS_URL names does not answer
+"""
+}

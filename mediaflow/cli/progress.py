@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 TICK_SECONDS = 0.5
 LINE_SECONDS = 15
 WINDOW_SECONDS = 30
+NOTHING_TO_DO = "Nothing to do."
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class Meter:
         self._seen.append((now, done))
         while len(self._seen) > 2 and now - self._seen[0][0] > WINDOW_SECONDS:
             self._seen.popleft()
-        names = ["prepare", *sorted((set(done) | set(open_)) - {"prepare"})]
+        names = sorted(set(done) | set(open_), key=lambda name: (name != "prepare", name))
         return [QueueProgress(n, done.get(n, 0), open_.get(n, 0), self._rate(n)) for n in names]
 
     def _rate(self, name: str) -> float:
@@ -95,7 +96,8 @@ def _follow_lines(meter: Meter, finished: Callable[[list[QueueProgress]], bool])
             return
         if started - said > LINE_SECONDS:
             said = started
-            note("; ".join(f"{queue.name} {queue.done}/{queue.done + queue.open}" for queue in queues))
+            counts = [f"{queue.name} {queue.done}/{queue.done + queue.open}" for queue in queues]
+            note("; ".join(counts) or NOTHING_TO_DO)
         _pause(started)
 
 
@@ -109,6 +111,8 @@ def _table(queues: list[QueueProgress]) -> Table:
     from rich.table import Table
 
     table = Table.grid(padding=(0, 2))
+    if not queues:
+        table.add_row(NOTHING_TO_DO)
     for queue in queues:
         total = queue.done + queue.open
         rate = f"{queue.rate:.1f}/s" if queue.rate else ""

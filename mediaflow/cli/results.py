@@ -17,20 +17,30 @@ AROUND = 160  # characters of a passage
 REASONS = 2
 # Characters that no name and no passage holds once it is readable.
 OPENING, CLOSING = "\x00", "\x01"
-PLACES = {"image": "shows it", "ocr": "written", "speech": "said", "name": "name"}
+PLACES = {"image": "picture", "ocr": "text", "speech": "speech", "name": "file name"}
+# A score estimates the probability of a right result. What is below `SHOWN` is noise to a person, and what
+# is below `WEAK` is mostly wrong: docs/search.md.
+SHOWN = 0.1
+WEAK = 0.3
 
 
-def print_results(results: list[Result], query: str) -> None:
-    """Results for a person: a table with the reasons below each path; a line each in a pipe."""
+def print_results(results: list[Result], query: str) -> int:
+    """Results for a person: a table with the reasons below each path; a line each in a pipe.
+
+    Those that are too weak are left out. Returns how many are shown.
+    """
+    strong = [result for result in results if result.score >= SHOWN]
     if not sys.stdout.isatty():
-        for result in results:
-            reason = _reason(result.matches[0], query).plain
-            print(f"{result.score:.2f}\t{readable(result.path)}\t{reason}")
-        return
-    if not results:
-        print("Nothing was found.")
-        return
-    _print_table(results, query)
+        for result in strong:
+            print(f"{result.score:.2f}\t{readable(result.path)}\t{_best_reason(result, query).plain}")
+        return len(strong)
+    if strong:
+        _print_table(strong, query)
+        _print_pictures(strong)
+    return len(strong)
+
+
+def _print_pictures(results: list[Result]) -> None:
     from mediaflow.cli.thumbnails import print_thumbnails, terminal_shows_pictures
 
     if terminal_shows_pictures():
@@ -47,9 +57,22 @@ def _print_table(results: list[Result], query: str) -> None:
     table.add_column("score", justify="right")
     table.add_column("file, and why", overflow="fold", ratio=1)
     for number, result in enumerate(results, 1):
-        reasons = [_reason(match, query) for match in result.matches[:REASONS]]
+        others = [_reason(match, query) for match in result.matches[1:REASONS]]
+        reasons = [_best_reason(result, query), *others]
         table.add_row(str(number), f"{result.score:.2f}", Text("\n").join([path_text(result.path), *reasons]))
     console().print(table)
+
+
+def is_weak(result: Result) -> bool:
+    """Whether a result is to be marked as a weak match."""
+    return result.score < WEAK
+
+
+def _best_reason(result: Result, query: str) -> Text:
+    reason = _reason(result.matches[0], query)
+    if is_weak(result):
+        reason.append(" (weak match)", style="dim")
+    return reason
 
 
 def _reason(match: Match, query: str) -> Text:

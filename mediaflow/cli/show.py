@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from mediaflow.cli.output import console, path_text, timecode, when
+from mediaflow.cli.output import byte_size, console, counted, path_text, timecode, when
 from mediaflow.names import readable
 
 LINES = 12
@@ -19,19 +19,41 @@ def print_description(description: dict[str, Any], location: sqlite3.Row) -> Non
         print(f"  not there any more since {when(location['gone'])}")
     if "failed" in description:
         print(f"  failed: {readable(description['failed']['reason'])}")
+    media = dict(description["media"])
+    warning, taken = media.pop("warning", None), media.pop("taken", None)
+    if warning:
+        print(f"  warning: {readable(str(warning))}")
     if description["kind"]:
-        media = ", ".join(f"{key} {readable(str(value))}" for key, value in description["media"].items())
-        print(f"  {description['kind']}: {media}")
+        facts = ", ".join(f"{key} {readable(str(value))}" for key, value in media.items())
+        print(f"  {description['kind']}: {facts}")
+    date = f"taken {readable(str(taken)).replace('T', ' ')}, " if taken else ""
+    print(f"  {date}modified {when(description['modified'])}, {byte_size(description['size'])}")
+    print(f"  library {readable(description['library'])}")
+    if description["asset"]:
         print(f"  asset {description['asset']}")
+    _print_copies(description["locations"][1:])
     for task, finding in description["findings"].items():
         print(f"{task} ({finding['model']}, {finding['seconds']:.2f} s)")
         for line in _lines(task, finding):
             out.print("  " + readable(line), markup=False)
+    if description["kind"] and not description["findings"]:
+        print("no task is done yet (mediaflow status)")
+
+
+def _print_copies(copies: list[dict[str, Any]]) -> None:
+    if copies:
+        print(f"  {counted(len(copies), 'other location')} of the same content:")
+    for copy in copies[:LINES]:
+        gone = f", gone since {when(copy['gone'])}" if copy["gone"] else ""
+        print(f"    {readable(copy['path'])} (library {readable(copy['library'])}{gone})")
+    if len(copies) > LINES:
+        print(f"    … and {len(copies) - LINES:,} more; --json shows all")
 
 
 def _lines(task: str, finding: dict[str, Any]) -> list[str]:
     if task == "ocr":
         lines = [f"{_place(line)}{line['text']}  ({line['confidence']:.2f})" for line in finding["lines"]]
+        lines = lines or ["no text found"]
     elif task == "transcribe":
         lines = [f"language {finding['language']}"]
         lines += [
@@ -41,17 +63,19 @@ def _lines(task: str, finding: dict[str, Any]) -> list[str]:
         lines = [f"{finding['verdict']}, score {finding['score']:.3f}"]
     elif task == "pose":
         lines = [
-            f"{_place(p)}person, score {p['score']:.2f}, {len(p['keypoints'])} keypoints"
+            f"{_place(p)}person, score {p['score']:.2f}, {counted(len(p['keypoints']), 'keypoint')}"
             for p in finding["people"]
-        ]
+        ] or ["no person found"]
     elif task == "embed":
-        lines = [
-            f"{s['vectors']} vectors of {s['dimension']} in {s['space']}" for s in finding.get("spaces", [])
-        ]
+        lines = [_space(space) for space in finding.get("spaces", [])]
     else:
         lines = [f"{key}: {value}" for key, value in finding.items() if key not in ("model", "seconds")]
     more = len(lines) - LINES
     return lines[:LINES] + ([f"… and {more} more; --json shows all"] if more > 0 else [])
+
+
+def _space(space: dict[str, Any]) -> str:
+    return f"searchable in {space['space']}: {counted(space['vectors'], 'vector')} of {space['dimension']}"
 
 
 def _place(thing: dict[str, Any]) -> str:

@@ -8,7 +8,8 @@ from collections import Counter
 from typing import Any
 
 from mediaflow.catalog.locations import Scope
-from mediaflow.cli.output import console, duration, print_table, when
+from mediaflow.cli.absence import NOTHING_SUBMITTED
+from mediaflow.cli.output import console, counted, duration, print_table, when
 from mediaflow.names import readable
 
 
@@ -16,7 +17,7 @@ def print_status(state: dict[str, Any]) -> None:
     """The whole state, in tables."""
     redis = state["redis"]
     kind = "embedded Valkey" if redis["embedded"] else redis["url"]
-    absent = "not running (mediaflow up)" if redis["embedded"] else "does not answer"
+    absent = "not running (start it with: mediaflow up)" if redis["embedded"] else "does not answer"
     print(f"Queue: {kind}, {'reachable' if redis['reachable'] else absent}")
     if state["queues"]:
         rows = [[q["name"], q["waiting"], q["running"], q["failed"], q["workers"]] for q in state["queues"]]
@@ -31,7 +32,8 @@ def print_status(state: dict[str, Any]) -> None:
         ]
         print_table(["worker", "pid", "host", "state"], rows)
     if state["refused"]:
-        print(f"\n{state['refused']:,} jobs were refused (mediaflow failures --refused)")
+        refused = counted(state["refused"], "malformed job")
+        print(f"\n{refused} rejected (mediaflow failures --refused)")
     if state["runs"]:
         print()
         print_runs(state["runs"][:5])
@@ -44,11 +46,12 @@ def print_status(state: dict[str, Any]) -> None:
     for trouble in state["trouble"]:
         print(f"Waiting: {readable(trouble)}")
     if not state["runs"]:
-        print("Nothing was submitted yet: mediaflow submit --wait FOLDER")
+        print(NOTHING_SUBMITTED)
     elif state["complete"]:
         print("Complete: everything that was submitted is done", end="")
     else:
-        print(f"{state['open']:,} pieces of work are open", end="")
+        tasks = counted(state["open"], "task")
+        print(f"{tasks} {'is' if state['open'] == 1 else 'are'} still to be done", end="")
     if state["runs"]:
         print(f", {state['failed']:,} failed (mediaflow failures)." if state["failed"] else ".")
 
@@ -56,7 +59,7 @@ def print_status(state: dict[str, Any]) -> None:
 def print_runs(states: list[dict[str, Any]]) -> None:
     """Runs in a table, as they come."""
     columns = ["run", "started", "took", "files", "new", "folder"]
-    print_table(columns, [_run_row(run) for run in states], right=["run", "files", "new"])
+    print_table(columns, [_run_row(run) for run in states], right=["run", "files", "new"], has_paths=True)
 
 
 def _run_row(run: dict[str, Any]) -> list[Any]:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from mediaflow.access import denial
 from mediaflow.errors import ModelError
 from mediaflow.models.download import SourceError
 from mediaflow.models.registry import Model, ModelFile, Part, Source, find_model
@@ -163,7 +164,7 @@ def _pull_file(model: Model, file: ModelFile, folder: Path, on_progress: OnProgr
     raise ModelError(
         f"Model {model.name}: no source gives {file.name}.\n"
         + "\n".join(reasons)
-        + f"\nMend one of these and pull again, or put the file at {folder / file.name} "
+        + f"\nFix one of these and pull again, or put the file at {folder / file.name} "
         f"({file.size} bytes, SHA-256 {file.sha256})."
     )
 
@@ -255,5 +256,7 @@ def _problem(path: Path, file: ModelFile) -> str:
 def _size(path: Path) -> int | None:
     try:
         return path.stat().st_size
+    except PermissionError:
+        raise ModelError(denial(path)) from None
     except OSError:
         return None

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import re
+import socket
+from collections.abc import Callable
 
 from flask import Response, request
 from rq.exceptions import NoSuchJobError
@@ -17,8 +20,11 @@ from mediaflow.queues.connection import redis_url
 _RAW = re.compile(r"<%=(?!\s*\$\('<div/>'\)\.text\()")
 
 
-def serve_dashboard(port: int) -> None:
-    """Serve rq-dashboard on 127.0.0.1 until interrupted. Raises UnreachableError when the port is taken."""
+def serve_dashboard(port: int, on_ready: Callable[[str], None]) -> None:
+    """Serve rq-dashboard on 127.0.0.1 until interrupted; `on_ready` is told the address once it listens.
+
+    Raises UnreachableError, with the reason, when it cannot listen on the port.
+    """
     from rq.serializers import JSONSerializer
     from rq_dashboard import web
     from rq_dashboard.cli import make_flask_app
@@ -49,11 +55,19 @@ def serve_dashboard(port: int) -> None:
             response.set_data(_RAW.sub("<%-", response.get_data(as_text=True)))
         return response
 
-    try:
-        server = make_server("127.0.0.1", port, app, threaded=True)
-    except (OSError, SystemExit):
-        raise UnreachableError(
-            f"Port {port} is taken. Choose another: mediaflow dashboard --port N"
-        ) from None
-    with contextlib.suppress(KeyboardInterrupt):
+    with _listening(port) as listener, contextlib.suppress(KeyboardInterrupt):
+        server = make_server("127.0.0.1", port, app, threaded=True, fd=listener.fileno())
+        on_ready(f"http://127.0.0.1:{port}")
         server.serve_forever()
+
+
+def _listening(port: int) -> socket.socket:
+    """A socket on 127.0.0.1 of our own: werkzeug ends the process where it cannot have one."""
+    try:
+        return socket.create_server(("127.0.0.1", port))
+    except PermissionError:
+        why = f"Port {port} cannot be used: permission denied (ports below 1024 are for the system)."
+    except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
+        why = f"Port {port} is taken." if taken else f"Port {port} cannot be used: {error.strerror}."
+    raise UnreachableError(f"{why} Choose another: mediaflow dashboard --port N")

@@ -5,17 +5,33 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import unicodedata
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from mediaflow.catalog import findings
 from mediaflow.catalog.locations import Scope, as_known
+from mediaflow.media.kinds import reason_to_skip
+from mediaflow.names import readable
+
+SKIPPED = {
+    "hidden": "hidden files are not analysed",
+    "system": "files of the operating system are not analysed",
+    "sidecar": "it belongs to another file, and is not analysed itself",
+    "unfinished": "it looks like an unfinished download",
+}
 
 
 def describe(db: sqlite3.Connection, location: sqlite3.Row) -> dict[str, Any]:
     """What is known of the file at a location."""
     path = os.fsdecode(os.path.join(location["folder"], location["name"]))
     answer: dict[str, Any] = {"path": path, "asset": None, "kind": None, "media": {}, "findings": {}}
+    answer |= {
+        "library": location["library"],
+        "size": location["size"],
+        "modified": location["mtime_ns"] / 1e9,
+    }
     if location["reason"]:
         answer["failed"] = {"stage": "prepare", "reason": location["reason"]}
     if location["asset"] is None:
@@ -35,3 +51,45 @@ def describe_all(db: sqlite3.Connection, scope: Scope) -> Iterator[dict[str, Any
     )
     for row in rows:
         yield describe(db, row)
+
+
+def locations_of(db: sqlite3.Connection, location: sqlite3.Row) -> list[dict[str, Any]]:
+    """All locations with the same content, this one first; only this one where it was not read yet."""
+    rows = db.execute(
+        "SELECT library, folder, name, gone FROM locations WHERE asset = ? OR id = ?"
+        " ORDER BY id != ?, gone IS NOT NULL, library, folder, name",
+        (location["asset"], location["id"], location["id"]),
+    )
+    return [
+        {
+            "path": os.fsdecode(os.path.join(row["folder"], row["name"])),
+            "library": row["library"],
+            "gone": row["gone"],
+        }
+        for row in rows
+    ]
+
+
+def forms_of(path: str) -> list[bytes]:
+    """The path as it is, and with its letters composed and decomposed, as other systems write them."""
+    forms = [path, unicodedata.normalize("NFC", path), unicodedata.normalize("NFD", path)]
+    return list(dict.fromkeys(os.fsencode(form) for form in forms))
+
+
+def why_unknown(path: str) -> str:
+    """Why the catalog does not have this absolute path, and what to do."""
+    shown = readable(path)
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        return f"{shown} does not exist and is not known."
+    except OSError as error:
+        return f"{shown} is not known, and cannot be read: {error.strerror}."
+    if Path(path).is_dir():
+        return f"{shown} is a folder. Its files: mediaflow list PATH"
+    reason = reason_to_skip(Path(path).name)
+    if reason is None:
+        return f"{shown} is not known. Submit it: mediaflow submit --wait PATH"
+    ending = Path(path).suffix.lower()
+    kind = "PDF files are" if ending == ".pdf" else f"{readable(ending)} files are" if ending else "it is"
+    return f"{shown} is not known: {SKIPPED.get(reason, f'{kind} not supported yet')}."

@@ -13,6 +13,7 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import AuthenticationError, RedisError
 from redis.retry import Retry
 
+from mediaflow.access import denial
 from mediaflow.errors import UnreachableError, UsageError
 from mediaflow.settings import home
 
@@ -39,6 +40,8 @@ def redis_url() -> str | None:
         return str(json.loads(embedded_file().read_text())["url"])
     except (FileNotFoundError, ValueError, LookupError):  # not there, or cut short by a power cut
         return None
+    except PermissionError as error:
+        raise UnreachableError(denial(error.filename)) from None
 
 
 def without_password(url: str) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +34,27 @@ class People:
         return float(np.mean([detector.best_score(image) for detector in self._detectors]))
 
 
+@contextmanager
+def _without_messages() -> Iterator[None]:
+    """What native code writes to standard error is dropped: it has no other switch."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
 class _Detector:
     def __init__(self, path: Path, threads: int) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
         try:
-            self._model: Any = Interpreter(str(path), num_threads=threads)
-            self._model.allocate_tensors()
+            with _without_messages():  # it prints a line about itself on standard error
+                self._model: Any = Interpreter(str(path), num_threads=threads)
+                self._model.allocate_tensors()
         except (RuntimeError, ValueError) as error:
             raise ModelError(f"{path} cannot be loaded: {error}.") from error
         entry = self._model.get_input_details()[0]

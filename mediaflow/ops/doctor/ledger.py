@@ -72,7 +72,7 @@ def examine(visit: Examination, db: sqlite3.Connection) -> None:
         _check_tasks(visit, db)
         _check_assets(visit, db)
     done = db.execute("SELECT COUNT(*) FROM work WHERE state = 'done'").fetchone()[0]
-    visit.ok("ledger", f"{count(done, 'piece', 'pieces')} of work done, each with what was found")
+    visit.ok("ledger", f"{count(done, 'task')} done, each has its result")
 
 
 def _check_tasks(visit: Examination, db: sqlite3.Connection) -> None:

@@ -21,7 +21,9 @@ def examine(visit: Examination) -> None:
         visit.settings = load_settings()
         visit.ok("settings", f"{count(len(visit.settings.tasks), 'task')}, all keys and values are known")
     except ConfigError as error:
-        visit.problem("settings", str(error), "Correct it: what depends on settings was not looked at.")
+        visit.problem(
+            "settings", str(error), "Fix it and run doctor again; checks that need the settings were skipped."
+        )
     _home(visit)
     if visit.settings is not None:
         with visit.part("models"):
