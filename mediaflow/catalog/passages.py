@@ -31,9 +31,13 @@ def cut(task: str, data: dict[str, Any]) -> list[Passage]:
         )
         return list(_join(lines, apart="\n"))
     if task == "transcribe":
-        return list(
-            _join((Passage(s["text"].strip(), None, s["start"], s["end"]) for s in data["segments"]), " ")
-        )
+        tracks = sorted({segment.get("track") or 0 for segment in data["segments"]})
+        of_track = ([s for s in data["segments"] if (s.get("track") or 0) == track] for track in tracks)
+        return [
+            passage
+            for said in of_track
+            for passage in _join((Passage(s["text"].strip(), None, s["start"], s["end"]) for s in said), " ")
+        ]
     return []
 
 
