@@ -16,6 +16,7 @@ from jobs.languages import (
     Votes,
     between_pauses,
     is_foreign,
+    is_plain,
     likeliest,
     runs,
     spoken,
@@ -157,7 +158,7 @@ class Transcribe(Task):
 
         These are the parts of windows in which the language changes, and speech that the words leave out.
         """
-        plans = [runs(each.parts, spoken(each.parts, likeliest(each.speech.votes))) for each in told]
+        plans = [runs(each.parts, self._spoken(each)) for each in told]
         found = self._whisper.decode(group, [plan[0][1] for plan in plans])
         for each, plan, words in zip(told, plans, found, strict=True):
             if len(plan) > 1:
@@ -169,6 +170,16 @@ class Transcribe(Task):
                 here = [Word(w.start - each.window.start, w.end - each.window.start, w.text) for w in words]
                 for span in uncovered(each.window.spans, here):
                     yield each.speech, each.window.part(*span), plan[0][1]
+
+    def _spoken(self, told: Told) -> list[str]:
+        """The language of each part of a window; one that is not the track's must make more sense."""
+        main = likeliest(told.speech.votes)
+        languages = spoken(told.parts, main)
+        for at, (part, language) in enumerate(zip(told.parts, languages, strict=True)):
+            if language != main and not is_plain(part):
+                window = told.window.part(part.start, part.end) if len(told.parts) > 1 else told.window
+                languages[at] = self._whisper.likelier(window, [main, language])
+        return languages
 
     def _decode_again(self, chunk: Sequence[tuple[Speech, Window, str]]) -> None:
         group = self._whisper.hear([window for _, window, _ in chunk])
