@@ -17,9 +17,9 @@ MIN_SECONDS = 1.5
 MIN_SURE = 0.5
 # So long and so sure it is, and need not be compared (see `Whisper.likelier`).
 PLAIN_SECONDS, PLAIN_SURE = 10.0, 0.9
-# Seconds of speech that words may leave out, and which a word covers from its start and to its end.
-MAX_UNCOVERED = 3.0
-_WORD = 1.5
+# Seconds of speech without words that are heard again, and of speech that a long word covers at each end.
+MIN_UNCOVERED = 2.0
+_WORD = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,27 +108,31 @@ def runs(parts: Sequence[Part], languages: Sequence[str]) -> list[tuple[Span, st
 
 
 def uncovered(spans: Sequence[Span], words: Sequence[Word]) -> list[Span]:
-    """Stretches of neighbouring utterances, MAX_UNCOVERED seconds or more, of which no word says anything.
+    """Stretches of neighbouring utterances, MIN_UNCOVERED seconds or more, of which the words say little.
 
     `words` have times on the same clock as `spans`. A recogniser that leaves a sentence out stretches a word
     over it, so only the ends of a long word count.
     """
-    covered = [
-        reach
-        for word in words
-        for reach in (
-            (word.start, min(word.end, word.start + _WORD)),
-            (max(word.start, word.end - _WORD), word.end),
-        )
-    ]
+    covered = [(word.start, min(word.end, word.start + _WORD)) for word in words]
+    covered += [(max(word.start, word.end - _WORD), word.end) for word in words]
     found: list[Span] = []
     open_ = False
     for start, end in spans:
-        if any(first < end and start < last for first, last in covered):
+        if _overlap(start, end, covered) > (end - start) / 2:
             open_ = False
         elif open_:
             found[-1] = (found[-1][0], end)
         else:
             found.append((start, end))
             open_ = True
-    return [(start, end) for start, end in found if end - start >= MAX_UNCOVERED]
+    return [(start, end) for start, end in found if end - start >= MIN_UNCOVERED]
+
+
+def _overlap(start: float, end: float, covered: Sequence[Span]) -> float:
+    """Seconds from `start` to `end` that lie in one of the spans."""
+    total, at = 0.0, start
+    for first, last in sorted(covered):
+        if last > at and first < end:
+            total += min(last, end) - max(first, at)
+            at = min(last, end)
+    return total

@@ -169,7 +169,10 @@ class Transcribe(Task):
             if words:  # where the model hears nothing in the whole window, nobody speaks
                 here = [Word(w.start - each.window.start, w.end - each.window.start, w.text) for w in words]
                 for span in uncovered(each.window.spans, here):
-                    yield each.speech, each.window.part(*span), plan[0][1]
+                    window = each.window.part(*span)
+                    own = likeliest(self._whisper.tell([window])[0])
+                    if sensible := self._whisper.likelier(window, [plan[0][1], own]):
+                        yield each.speech, window, sensible
 
     def _spoken(self, told: Told) -> list[str]:
         """The language of each part of a window; one that is not the track's must make more sense."""
@@ -178,7 +181,7 @@ class Transcribe(Task):
         for at, (part, language) in enumerate(zip(told.parts, languages, strict=True)):
             if language != main and not is_plain(part):
                 window = told.window.part(part.start, part.end) if len(told.parts) > 1 else told.window
-                languages[at] = self._whisper.likelier(window, [main, language])
+                languages[at] = self._whisper.likelier(window, [main, language]) or main
         return languages
 
     def _decode_again(self, chunk: Sequence[tuple[Speech, Window, str]]) -> None:

@@ -101,12 +101,16 @@ class Whisper:
         longest = max(window.seconds for window in windows)
         return self.hear(windows, min(LONGEST, max(_SHORTEST_TOLD, longest + 1))).languages
 
-    def likelier(self, window: Window, languages: Sequence[str]) -> str:
-        """The one of these languages in which the window makes most sense; the first where none does."""
+    def likelier(self, window: Window, languages: Sequence[str]) -> str | None:
+        """The one of these languages in which the window makes most sense; None where it makes none."""
         encoded = self.hear([window]).encoded
         results = [(each, self._generate(encoded, [each], _BEAM)[0]) for each in languages]
-        sensible = [(result.sure, each) for each, result in results if result.text and not result.is_doubtful]
-        return max(sensible)[1] if sensible else languages[0]
+        sensible = [
+            (result.sure, each)
+            for each, result in results
+            if not result.is_silence and not result.is_doubtful
+        ]
+        return max(sensible)[1] if sensible else None
 
     def _languages(self, encoded: Any) -> list[Votes]:
         found = self.model.model.detect_language(encoded)

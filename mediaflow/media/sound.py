@@ -81,12 +81,17 @@ class Sound:
             self._finish_shape()
             self._resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
             self._shape = shape
-            mixed = frame.layout.nb_channels > 1
-            self._mixer = Mixer(frame.sample_rate, frame.layout) if mixed else None
+            several = frame.layout.nb_channels > 1
+            self._mixer = Mixer(frame.sample_rate, frame.layout) if several else None
         if frame.pts is not None and self.stream.time_base:
             self._fill_to(float(frame.pts * self.stream.time_base))
         if self._mixer:
-            self._write_mixed(self._mixer.feed(frame))
+            try:
+                mixed = self._mixer.feed(frame)
+            except ValueError:  # a damaged frame has fewer samples than it says
+                self.errors += 1
+                return
+            self._write_mixed(mixed)
             return
         frame.pts = None
         self._write_frames(self._resampled(frame))
