@@ -42,22 +42,26 @@ def _is_same(one: np.ndarray, other: np.ndarray) -> bool:
     if min(len(one), len(other)) < 0.95 * length - _BLOCK:
         return False
     first, second = (_padded(values, length) for values in (one, other))
-    shifts = range(-_LAG, _LAG + 1)
     agreed = compared = 0
     for at in range(0, length, _BLOCK):
-        block = first[at : at + _BLOCK]
-        others = [second[max(0, at + shift) : at + shift + len(block)] for shift in shifts]
-        others = [each for each in others if len(each) == len(block)]
-        if len(block) < _BLOCK // 4 or max(block.std(), second[at : at + len(block)].std()) < _LIVELY:
+        block, same = first[at : at + _BLOCK], second[at : at + _BLOCK]
+        if len(block) < _BLOCK // 4 or max(block.std(), same.std()) < _LIVELY:
             continue
         compared += 1
-        agreed += any(_correlation(block, each) > _ALIKE for each in others)
+        agreed += any(_correlation(*_shifted(block, same, lag)) > _ALIKE for lag in range(-_LAG, _LAG + 1))
     return compared > 0 and agreed >= _NEARLY_ALL * compared
 
 
+def _shifted(one: np.ndarray, other: np.ndarray, lag: int) -> tuple[np.ndarray, np.ndarray]:
+    """What two blocks have in common when the other is later by `lag`."""
+    count = len(one) - abs(lag)
+    return one[max(0, -lag) :][:count], other[max(0, lag) :][:count]
+
+
 def _padded(values: np.ndarray, length: int) -> np.ndarray:
-    """Quiet parts all alike, so that the noise of a codec does not count; at a common length."""
+    """Quiet parts all alike, so that the noise of a codec does not count; smoothed; at a common length."""
     loud = np.maximum(values.astype(np.float32), _QUIET)
+    loud = np.convolve(np.pad(loud, 2, mode="edge"), np.ones(5, np.float32) / 5, mode="valid")
     return np.pad(loud, (0, length - len(loud)), constant_values=_QUIET)
 
 

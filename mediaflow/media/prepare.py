@@ -124,7 +124,7 @@ def _make_recording(
         return _write(still.image, name, folder, still.scale, time=round(still.time, 3))
 
     shots = Shots(folder, recording.streams, limits.max_frames, write)
-    closest = min(recording.guessed or 0.0, most) / shots.limit
+    closest = min(recording.expected, most) / shots.limit
     every = max(closest, limits.frame_seconds)
     frames = {
         number: Frames(stream, every, closest, limits.pixels) for number, stream in recording.streams.videos

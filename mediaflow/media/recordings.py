@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import av
 
 _BEYOND = 100  # packets after the longest time allowed that end the reading; fewer have a wrong clock
+_MIN_BIT_RATE = 100_000  # bits a second of a film
+_HARMLESS = 2  # packets of sound that do not decode: where MP3s were joined, one lacks what it refers to
 MAX_WARNING = 500  # characters
 
 # How reading a recording ended: at its end, where data ends, at one of the limits.
@@ -59,8 +61,15 @@ class Recording:
         return max(lengths) if lengths else None if self.container.streams.subtitles else self.seconds
 
     @property
-    def guessed(self) -> float | None:
-        """How long it is as far as one can tell before it is read."""
+    def expected(self) -> float:
+        """How long it is as far as one can tell before it is read; 0 where one cannot."""
+        if self.seconds is not None:
+            return self.seconds
+        # The clocks of joined clips may lie days apart, which their bytes do not fill.
+        return min(self._guessed or 0.0, self.container.size * 8 / _MIN_BIT_RATE)
+
+    @property
+    def _guessed(self) -> float | None:
         duration = self.container.duration
         return duration / 1_000_000 if duration and duration > 0 else None
 
@@ -69,7 +78,7 @@ class Recording:
         """The second up to which silence may stand for missing sound; None where nothing says."""
         if self.clock.leaps:
             return float("inf")
-        return None if self.guessed is None else self.guessed + 1
+        return None if self._guessed is None else self._guessed + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +187,9 @@ def warning(recording: Recording, end: End, reading: Reading) -> str | None:
         said.append(f"only the first {reached:.0f} s were read: it claims more frames than a video can show")
     elif end == "damaged" or (claimed and reached < claimed * 0.9 - 2):
         said.append(f"cut short: {reached:.0f} s could be read" + (f" of {claimed:.0f} s" if claimed else ""))
-    elif any(each.errors for each in frames) or any(e.errors for e in reading.sounds.values() if e.samples):
+    elif any(each.errors for each in frames) or any(
+        each.errors > _HARMLESS and each.samples for each in reading.sounds.values()
+    ):
         said.append("damaged: some parts could not be decoded")
     return joined(said)
 
