@@ -89,8 +89,8 @@ def _video_packets(stream: Any, scenes: Sequence[int], start: float) -> list[Any
 def _audio_packets(stream: Any, values: np.ndarray, layout: str, start: float) -> list[Any]:
     packets = []
     for at in range(0, values.shape[1] - 959, 960):
-        part = np.ascontiguousarray(values[:, at : at + 960])
-        frame = av.AudioFrame.from_ndarray(part, format="fltp", layout=layout)
+        part = np.ascontiguousarray(values[:, at : at + 960].T).reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(part, format="flt", layout=layout)
         frame.sample_rate, frame.pts = SAMPLES, at + round(start * SAMPLES)
         frame.time_base = Fraction(1, SAMPLES)
         packets += stream.encode(frame)

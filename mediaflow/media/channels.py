@@ -19,6 +19,7 @@ _FAINT = 1e-3
 _OPPOSED = -0.5  # correlation with the most lively channel below which a channel's phase is turned
 # How films are mixed down (ITU-R BS.775): what is said is in the centre.
 _CENTRE, _SIDES, _REST = 1.0, 0.7071, 0.5
+_MAX_PLANES = 8
 _FADE = 0.02  # seconds in which one mix becomes the next
 
 
@@ -34,6 +35,7 @@ class Mixer:
         names = [channel.name for channel in layout.channels]
         self._shares = _shares(names)
         self.rate = rate
+        self._packer: av.AudioResampler | None = None
         self._held: list[np.ndarray] = []
         self._length = 0
         self._gains: np.ndarray | None = None
@@ -46,11 +48,23 @@ class Mixer:
 
     def feed(self, frame: av.AudioFrame) -> np.ndarray | None:
         """Take a frame; the mixed samples (n,) float32 in -1 … 1 where enough has come, or None."""
-        values = _values(frame, len(self._shares))
-        self._held.append(values)
-        self._length += values.shape[1]
+        for each in self._packed(frame):
+            values = _values(each, len(self._shares))
+            self._held.append(values)
+            self._length += values.shape[1]
         full = self._length >= _SECONDS * self.rate or self._length * len(self._shares) >= _MAX_VALUES
         return self.flush() if full else None
+
+    def _packed(self, frame: av.AudioFrame) -> list[av.AudioFrame]:
+        """The frame in a form that PyAV can read: of eight planes or more it reads beyond the last."""
+        import av
+
+        if not frame.format.is_planar or frame.layout.nb_channels < _MAX_PLANES:
+            return [frame]
+        if self._packer is None:
+            self._packer = av.AudioResampler(format="flt", layout=frame.layout.name, rate=self.rate)
+        frame.pts = None
+        return self._packer.resample(frame)
 
     def flush(self) -> np.ndarray | None:
         """The mix of what is held, or None where that is nothing."""

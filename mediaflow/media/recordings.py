@@ -51,8 +51,10 @@ class Recording:
     @property
     def claimed(self) -> float | None:
         """How long picture and sound should be; unlike `seconds` without the subtitles, if that is known."""
-        if self.seconds is None:
-            return None
+        if (
+            self.seconds is None or self.container.format.name == "wav"
+        ):  # whose stream is as long as it is there
+            return self.seconds
         lengths = [
             float(stream.duration * stream.time_base)
             for _, stream in (*self.streams.videos, *self.streams.audios)
@@ -214,7 +216,7 @@ def _undecoded(reading: Reading) -> list[str]:
 def joined(warnings: Sequence[str]) -> str | None:
     """Several warnings as one text of bounded length; None for none."""
     text = "; ".join(warnings)
-    return text if len(text) <= MAX_WARNING else text[: MAX_WARNING - 2] + " …"
+    return (text if len(text) <= MAX_WARNING else text[: MAX_WARNING - 2] + " …") or None
 
 
 def describe(recording: Recording, end: End, reading: Reading) -> dict[str, Any]:

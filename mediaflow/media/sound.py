@@ -88,7 +88,7 @@ class Sound:
         if self._mixer:
             try:
                 mixed = self._mixer.feed(frame)
-            except ValueError:  # a damaged frame has fewer samples than it says
+            except (av.FFmpegError, ValueError):  # a damaged frame has fewer samples than it says
                 self.errors += 1
                 return
             self._write_mixed(mixed)
