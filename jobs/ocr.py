@@ -102,9 +102,14 @@ class Ocr(Task):
         tracks: dict[int | None, list[list[Line]]] = {}
         for picture in rendition.pictures:
             image = np.asarray(open_picture(rendition, picture))
-            place = {"page": picture.page, "time": picture.time, "track": picture.track}
             lines = [
-                replace(line, box=line.box / picture.scale, **place)
+                replace(
+                    line,
+                    box=line.box / picture.scale,
+                    page=picture.page,
+                    time=picture.time,
+                    track=picture.track,
+                )
                 for line in in_reading_order(self._reader.read(image))
             ]
             tracks.setdefault(picture.track, []).append(lines)
