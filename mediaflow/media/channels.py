@@ -113,13 +113,14 @@ def _gains(values: np.ndarray, lively: np.ndarray, shares: np.ndarray) -> np.nda
         return np.asarray(shares / shares.sum(), np.float32)
     first = int(np.argmax(lively))
     heard = lively > lively[first] * _FAINT
-    scale = np.sqrt(np.maximum(power, 1e-20))
-    alike = (values @ values.T) / values.shape[1] / np.outer(scale, scale)
-    signs = np.where(alike[first] < _OPPOSED, -1.0, 1.0)
+    together = (values @ values.T).astype(np.float64) / values.shape[1]
+    scale = np.sqrt(np.maximum(power * power[first], 1e-20))
+    signs = np.where(together[first] / scale < _OPPOSED, -1.0, 1.0)
     gains = np.where(heard, signs * shares, 0.0)
     # Channels that hold the same add up, and those that do not add their power.
-    total = np.sqrt(max(float(gains @ alike @ gains), float(np.square(gains).sum())))
-    return np.asarray(gains / total, np.float32)
+    loudest = float(power[heard].max())
+    total = np.sqrt(max(float(gains @ together @ gains), 0.0) / max(loudest, 1e-20))
+    return np.asarray(gains / total if total > 0 else gains, np.float32)
 
 
 def _shares(names: list[str]) -> np.ndarray:
