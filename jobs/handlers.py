@@ -79,7 +79,7 @@ class Prepare:
             "media": rendition.media,
             "bytes": state(file)[0],
             "pictures": len(rendition.pictures),
-            "audio": rendition.audio is not None,
+            "audio": bool(rendition.audio),
             "rendition_bytes": size_of(rendition),
         }
 

@@ -54,6 +54,7 @@ class Line:
     row: int = 0
     page: int | None = None
     time: float | None = None
+    track: int | None = None
 
 
 Point = Annotated[list[Pixel], Field(min_length=2, max_length=2)]
@@ -61,6 +62,7 @@ Point = Annotated[list[Pixel], Field(min_length=2, max_length=2)]
 
 class LineForm(Placed):
     text: Text
+    track: Annotated[int, Field(ge=1, le=1000)] | None = None
     confidence: Score
     box: Annotated[list[Point], Field(min_length=4, max_length=4)]
 
@@ -97,19 +99,28 @@ class Ocr(Task):
         return [Finding(self._read(rendition)) for rendition in batch]
 
     def _read(self, rendition: Rendition) -> dict[str, Any]:
-        pictures = []
+        pictures: list[list[Line]] = []
+        tracks: dict[int | None, list[list[Line]]] = {}
         for picture in rendition.pictures:
             image = np.asarray(open_picture(rendition, picture))
-            pictures.append(
-                [
-                    replace(line, box=line.box / picture.scale, page=picture.page, time=picture.time)
-                    for line in in_reading_order(self._reader.read(image))
-                ]
-            )
-        if rendition.kind == "video":
-            pictures = appearances(pictures)
-        elif any(picture.time is not None for picture in rendition.pictures):
-            pictures = appearances(pictures, alike=1.0)  # frames of an animation that differ by design
+            lines = [
+                replace(
+                    line,
+                    box=line.box / picture.scale,
+                    page=picture.page,
+                    time=picture.time,
+                    track=picture.track,
+                )
+                for line in in_reading_order(self._reader.read(image))
+            ]
+            tracks.setdefault(picture.track, []).append(lines)
+        for of_track in tracks.values():
+            if rendition.kind == "video":
+                pictures += appearances(of_track)
+            elif any(picture.time is not None for picture in rendition.pictures):
+                pictures += appearances(of_track, alike=1.0)  # frames of an animation differ by design
+            else:
+                pictures += of_track
         rows = [row for lines in pictures for row in _texts_of_rows(lines)]
         return {"text": "\n".join(rows), "lines": [_entry(line) for lines in pictures for line in lines]}
 
@@ -281,6 +292,8 @@ def _entry(line: Line) -> dict[str, Any]:
         entry["page"] = line.page
     if line.time is not None:
         entry["time"] = round(line.time, 3)
+    if line.track is not None:
+        entry["track"] = line.track
     return entry
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jobs.languages import Votes
 from mediaflow.media.subtitles import Word
 from mediaflow.media.voice import LONGEST, Window
 from mediaflow.models.device import speech_device
@@ -31,6 +32,8 @@ _FLASH, _SHORTEST_OF_FLASH = (
     2.0,
     15.0,
 )  # … and where nothing is longer than so many: a lone word is easily doubled
+_SHORTEST_TOLD = 5.0  # seconds heard at least to tell a language
+_FRAMES = 50  # vectors of the encoder a second
 _MARGIN = 3.0  # seconds of silence after what is said, by which the decoder knows the end
 
 
@@ -39,7 +42,7 @@ class Heard:
     """Windows that went through the encoder together, and how probable each language is in each."""
 
     windows: list[Window]
-    languages: list[dict[str, float]]
+    languages: list[Votes]
     encoded: Any
 
 
@@ -50,6 +53,7 @@ class Whisper:
         from faster_whisper import WhisperModel
 
         device, compute = speech_device(settings)
+        self._on_gpu = device != "cpu"
         self.model: WhisperModel = WhisperModel(
             str(folder), device=device, compute_type=compute, cpu_threads=threads, local_files_only=True
         )
@@ -72,9 +76,45 @@ class Whisper:
         encoded = self.model.encode(np.stack([pad_or_trim(feature, frames) for feature in features]))
         if not self.model.model.is_multilingual:
             return Heard(list(windows), [{"en": 1.0} for _ in windows], encoded)
+        return Heard(list(windows), self._languages(encoded), encoded)
+
+    def languages_in(self, heard: Heard, row: int, spans: Sequence[tuple[float, float]]) -> list[Votes]:
+        """How probable each language is in parts of a window, each (start, end) in its seconds.
+
+        They are told by what the encoder made of the whole window, which costs next to nothing. That is
+        right for what agrees with the rest; what does not should be heard by itself (see `tell`).
+        """
+        import ctranslate2  # type: ignore[import-untyped]
+
+        if not self.model.model.is_multilingual:
+            return [{"en": 1.0} for _ in spans]
+        on_cpu = heard.encoded.to_device(ctranslate2.Device.cpu) if self._on_gpu else heard.encoded
+        frames = np.array(on_cpu)[row : row + 1]
+        found = []
+        for start, end in spans:
+            part = frames[:, math.floor(start * _FRAMES) : math.ceil(end * _FRAMES)]
+            found += self._languages(ctranslate2.StorageView.from_array(np.ascontiguousarray(part)))
+        return found
+
+    def tell(self, windows: Sequence[Window]) -> list[Votes]:
+        """How probable each language is in short windows, heard for nothing else."""
+        longest = max(window.seconds for window in windows)
+        return self.hear(windows, min(LONGEST, max(_SHORTEST_TOLD, longest + 1))).languages
+
+    def likelier(self, window: Window, languages: Sequence[str]) -> str | None:
+        """The one of these languages in which the window makes most sense; None where it makes none."""
+        encoded = self.hear([window]).encoded
+        results = [(each, self._generate(encoded, [each], _BEAM)[0]) for each in languages]
+        sensible = [
+            (result.sure, each)
+            for each, result in results
+            if not result.is_silence and not result.is_doubtful
+        ]
+        return max(sensible)[1] if sensible else None
+
+    def _languages(self, encoded: Any) -> list[Votes]:
         found = self.model.model.detect_language(encoded)
-        languages = [{token[2:-2]: probability for token, probability in each} for each in found]
-        return Heard(list(windows), languages, encoded)
+        return [{token[2:-2]: probability for token, probability in each} for each in found]
 
     def decode(self, heard: Heard, languages: Sequence[str]) -> list[list[Word]]:
         """The words said in each window, given its language; none where the model hears no speech.
@@ -109,7 +149,7 @@ class Whisper:
         ]
 
     def _retry(self, window: Window, language: str, first: _Result) -> _Result:
-        import ctranslate2  # type: ignore[import-untyped]
+        import ctranslate2
 
         ctranslate2.set_random_seed(0)  # the same sound says the same every time
         encoded = self.hear([window], LONGEST).encoded

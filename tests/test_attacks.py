@@ -302,5 +302,5 @@ def test_headers_that_lie_about_size_or_duration_end_with_a_reason(
 
 
 def sound_of(rendition: Rendition) -> float:
-    with av.open(str(rendition.path(rendition.audio or ""))) as container:
+    with av.open(str(rendition.path(rendition.audio[0].file))) as container:
         return float(container.duration or 0) / 1e6

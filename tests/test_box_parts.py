@@ -16,7 +16,7 @@ from threading import Lock
 import pytest
 
 from mediaflow.errors import ConfigError
-from mediaflow.media.rendition import MANIFEST, Rendition
+from mediaflow.media.rendition import MANIFEST, AudioTrack, Rendition
 from mediaflow.settings import load_settings
 from tests.installation import ROOT
 from workers.box.birth import read_birth
@@ -68,7 +68,7 @@ def test_what_one_task_fetched_is_still_named_when_another_fetched_the_sound(tmp
     rendition = Rendition.load(folder)
     assert rendition is not None
     assert rendition.pictures
-    assert rendition.audio == "sound.flac"
+    assert rendition.audio == (AudioTrack("sound.flac"),)
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def film(
 
 
 def samples(rendition: Rendition) -> np.ndarray:
-    with av.open(str(rendition.path(rendition.audio or ""))) as container:
+    with av.open(str(rendition.path(rendition.audio[0].file))) as container:
         assert (container.streams.audio[0].rate, container.streams.audio[0].layout.name) == (RATE, "mono")
         return np.concatenate([frame.to_ndarray().reshape(-1) for frame in container.decode(audio=0)]) / 32768
 
@@ -194,7 +194,7 @@ def test_sound_that_starts_late_keeps_its_time(tmp_path: Path) -> None:
 
 def test_a_video_without_sound_has_none(tmp_path: Path) -> None:
     rendition = render(film(tmp_path / "a.mp4", still, 2))
-    assert rendition.audio is None
+    assert rendition.audio == ()
     assert not rendition.path("sound.flac").exists()
 
 

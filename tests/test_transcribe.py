@@ -117,7 +117,7 @@ def test_a_sentence_has_the_time_at_which_it_is_said(
     from mediaflow.media.voice import _decoded
 
     rendition = render("audio/de/thorsten_07.wav")
-    values = np.concatenate(list(_decoded(rendition.path(rendition.audio or ""))))
+    values = np.concatenate(list(_decoded(rendition.path(rendition.audio[0].file))))
     later = recording(tmp_path / "later.wav", np.concatenate([np.zeros(8 * 16_000, np.float32), values]))
     first, second = (finding.data["segments"][0] for finding in task.analyse([rendition, later]))
     assert second["start"] - first["start"] == pytest.approx(8, abs=0.3)
@@ -164,12 +164,12 @@ def test_windows_of_a_long_recording_are_short_and_cover_all_that_is_said(
     from mediaflow.media.voice import _decoded
 
     rendition = render("audio/de/thorsten_05.wav")
-    sentence = np.concatenate(list(_decoded(rendition.path(rendition.audio or ""))))
-    once = sum(window.seconds for window in windows(rendition.path(rendition.audio or "")))
+    sentence = np.concatenate(list(_decoded(rendition.path(rendition.audio[0].file))))
+    once = sum(window.seconds for window in windows(rendition.path(rendition.audio[0].file)))
     spaced = np.concatenate([sentence, np.zeros(16_000 * 4, np.float32)])
     copies = round(660 * 16_000 / len(spaced))
     long = recording(tmp_path / "long.wav", np.tile(spaced, copies))
-    found = list(windows(long.path(long.audio or "")))
+    found = list(windows(long.path(long.audio[0].file)))
     assert all(window.seconds <= LONGEST for window in found)
     assert all(one.start + one.seconds <= two.start + 0.01 for one, two in pairwise(found))
     assert len(found) == copies

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from jobs.weight import weight_of
-from mediaflow.media.rendition import Picture, Rendition
+from mediaflow.media.rendition import AudioTrack, Picture, Rendition
 
 PAGES = tuple(Picture(f"page-{number}.jpg", 4, 4) for number in range(50))
+
+SOUND = (AudioTrack("audio.flac"),)
 
 
 def rendition(**said: Any) -> Rendition:
@@ -23,9 +25,14 @@ def rendition(**said: Any) -> Rendition:
         ("ocr", rendition(pictures=PAGES), 50),
         ("ocr", rendition(pictures=PAGES[:1]), 1),
         ("ocr", rendition(pictures=PAGES[:3], media={"seconds": 3600.0}), 3),
-        ("transcribe", rendition(pictures=PAGES[:3], media={"seconds": 3600.0}, audio="audio.flac"), 180),
-        ("transcribe", rendition(media={"seconds": 4}, audio="audio.flac"), 1),
-        ("transcribe", rendition(media={}, audio="audio.flac"), 1),
+        (
+            "transcribe",
+            rendition(pictures=PAGES[:3], media={"seconds": 3600.0}, audio=SOUND),
+            180,
+        ),
+        ("transcribe", rendition(media={"seconds": 4}, audio=SOUND), 1),
+        ("transcribe", rendition(media={}, audio=SOUND), 1),
+        ("transcribe", rendition(media={"seconds": 3600.0}, audio=SOUND * 2), 360),
     ],
 )
 def test_a_file_weighs_by_its_pictures_or_by_its_sound(task: str, what: Rendition, weight: float) -> None:

@@ -27,16 +27,28 @@ class Passage:
 def cut(task: str, data: dict[str, Any]) -> list[Passage]:
     """The passages of a finding; none for tasks that find no text."""
     if task == "ocr":
-        lines = (
-            Passage(line["text"], line.get("page"), line.get("time"), line.get("time"))
-            for line in data["lines"]
-        )
-        return list(_join(lines, apart="\n"))
+        return [
+            passage
+            for lines in _tracks(data["lines"])
+            for passage in _join(
+                (Passage(x["text"], x.get("page"), x.get("time"), x.get("time")) for x in lines), apart="\n"
+            )
+        ]
     if task == "transcribe":
-        return list(
-            _join((Passage(s["text"].strip(), None, s["start"], s["end"]) for s in data["segments"]), " ")
-        )
+        return [
+            passage
+            for said in _tracks(data["segments"])
+            for passage in _join((Passage(s["text"].strip(), None, s["start"], s["end"]) for s in said), " ")
+        ]
     return []
+
+
+def _tracks(pieces: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """The pieces of each track of a recording; all of them where it has one."""
+    tracks: dict[int, list[dict[str, Any]]] = {}
+    for piece in pieces:
+        tracks.setdefault(piece.get("track") or 0, []).append(piece)
+    return [tracks[track] for track in sorted(tracks)]
 
 
 def _join(pieces: Iterable[Passage], apart: str) -> Iterator[Passage]:

@@ -57,7 +57,8 @@ def _lines(task: str, finding: dict[str, Any]) -> list[str]:
     elif task == "transcribe":
         lines = [f"language {finding['language']}"]
         lines += [
-            f"{timecode(s['start'])}-{timecode(s['end'])}  {s['text'].strip()}" for s in finding["segments"]
+            f"{timecode(s['start'])}-{timecode(s['end'])}  {_track(s)}{s['text'].strip()}"
+            for s in finding["segments"]
         ]
     elif task == "nsfw":
         lines = [f"{finding['verdict']}, score {finding['score']:.3f}"]
@@ -80,5 +81,10 @@ def _space(space: dict[str, Any]) -> str:
 
 def _place(thing: dict[str, Any]) -> str:
     if "time" in thing:
-        return f"{timecode(thing['time'])} "
+        return f"{timecode(thing['time'])} {_track(thing)}"
     return f"page {thing['page']} " if "page" in thing else ""
+
+
+def _track(thing: dict[str, Any]) -> str:
+    """Which track of a recording, where it has several."""
+    return f"track {thing['track']} " if thing.get("track") else ""

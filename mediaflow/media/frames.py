@@ -38,20 +38,20 @@ class Still:
 class Frames:
     """Takes the packets of one video stream and hands on the frames worth keeping, in order.
 
-    Only key frames are decoded where they stand no more than `every` seconds apart, and all frames
-    that others depend on where they do not. A frame is kept when it shows another scene than the
-    last kept one, or differs from it at all and is `every` seconds later.
+    The time stamps of packets count from the start of playing (see `Clock`). Only key frames are decoded
+    where they stand no more than `every` seconds apart, and all frames that others depend on where they
+    do not. A frame is kept when it shows another scene than the last kept one, or differs from it at all
+    and is `every` seconds later.
     """
 
-    def __init__(
-        self, stream: av.VideoStream, start: float, every: float, closest: float, pixels: int
-    ) -> None:
-        self.stream, self.start, self.every, self.pixels = stream, start, every, pixels
+    def __init__(self, stream: av.VideoStream, every: float, closest: float, pixels: int) -> None:
+        self.stream, self.every, self.pixels = stream, every, pixels
         stream.codec_context.skip_frame = "NONREF"  # frames that no other needs cost half the time
         self.closest = max(closest, CLOSEST)
         self.errors = 0
         self.decoded = self.rotation = 0
-        self.reached = 0.0
+        self.reached = self.seconds = 0.0  # to the start of the last packet, and to its end
+        self._stamped = False
         self.packets = 0
         self._held: list[av.Packet[Any]] = []
         self._held_bytes = 0
@@ -65,7 +65,12 @@ class Frames:
         if packet is not None:
             self.packets += 1
             stamp = packet.pts if packet.pts is not None else packet.dts
-            at = self.packets / _USUAL_RATE if stamp is None else float(stamp * packet.time_base) - self.start
+            if stamp is not None and packet.time_base:
+                self._stamped, at = True, float(stamp * packet.time_base)
+                self.seconds = max(self.seconds, at + float((packet.duration or 0) * packet.time_base))
+            else:
+                at = self.reached if self._stamped else self.packets / _USUAL_RATE
+                self.seconds = max(self.seconds, at)
             self.reached = max(self.reached, at)
         if packet is None or packet.is_keyframe:
             key = [each for each in self._held[:1] if self._is_due(each)]
@@ -133,7 +138,7 @@ class Frames:
         stamp = frame.pts if frame.pts is not None else frame.dts
         time = self.reached
         if stamp is not None and self.stream.time_base:
-            time = max(0.0, float(stamp * self.stream.time_base) - self.start)
+            time = max(0.0, float(stamp * self.stream.time_base))
         self.rotation = frame.rotation
         if abs(time - self._looked) < _LOOK_EVERY:
             return
@@ -164,6 +169,11 @@ def _small(frame: av.VideoFrame) -> np.ndarray:
     small = frame.reformat(*_SMALL, format="rgb24", interpolation="AREA")
     values: np.ndarray = small.to_ndarray().astype(np.float32)
     return values
+
+
+def looks_same(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two pictures in little, each (36, 64, 3) float32, look the same."""
+    return bool(_tiles(np.abs(one - other)).max() <= _SAME * 2)  # they may be of two sizes and encoders
 
 
 def _tiles(values: np.ndarray) -> np.ndarray:

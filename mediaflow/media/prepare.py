@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -17,10 +17,11 @@ from mediaflow.media.content import hash_of, not_media, read_head, unreadable
 from mediaflow.media.frames import Frames, Still
 from mediaflow.media.originals import open_original, state
 from mediaflow.media.pixels import shrink
-from mediaflow.media.rendition import Picture, Rendition
+from mediaflow.media.rendition import Kind, Picture, Rendition
 from mediaflow.media.seen import is_blank
 from mediaflow.media.sound import Sound
 from mediaflow.media.storage import Output, writing
+from mediaflow.media.tracks import Shots, keep_sounds, most_crowded, sound_file
 from mediaflow.settings import RenditionSettings, Settings
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 THUMBNAIL = 320  # pixels
 _QUALITY = 95
 _THREADS = 2
-_NOTHING_HEARD = 0.05  # seconds of sound that are nothing
 _SHARE = 0.5  # of the seconds a file may take, after which a recording is cut: better than given up
 
 
@@ -109,7 +109,8 @@ def _make_image(image: Image.Image, asset: str, folder: Path, settings: Renditio
             if is_blank(page.image):
                 blanks.append(pictures[-1])
             if page.time is not None and len(pictures) > settings.max_pages:
-                _drop_the_least(pictures, folder)
+                least = most_crowded([each.time or 0.0 for each in pictures])
+                (folder / pictures.pop(least).file).unlink(missing_ok=True)
                 said.append(f"only {settings.max_pages} of the different frames were kept")
     if len(blanks) < len(pictures):
         for blank in [each for each in blanks if each in pictures and each.time is not None]:
@@ -121,69 +122,52 @@ def _make_image(image: Image.Image, asset: str, folder: Path, settings: Renditio
         media["pages"] = len(pictures)
     if warnings := dict.fromkeys([*said, *filter(None, [media.pop("warning", None)])]):
         media["warning"] = "; ".join(warnings)
-    return Rendition(asset, "image", folder, media, tuple(pictures), None, "thumbnail.webp")
+    return Rendition(asset, "image", folder, media, tuple(pictures), (), "thumbnail.webp")
 
 
 def _make_recording(
     recording: recordings.Recording, asset: str, folder: Path, settings: Settings
 ) -> Rendition:
-    pictures: list[Picture] = []
     limits = settings.renditions
-
-    def keep(still: Still) -> None:
-        if not pictures:
-            _write_thumbnail(still.image, folder)
-        name = f"frame-{round(still.time * 1000):09d}.jpg"
-        pictures.append(_write(still.image, name, folder, still.scale, time=round(still.time, 3)))
-        if len(pictures) > limits.max_frames:
-            _drop_the_least(pictures, folder)
-
     most = limits.max_hours * 3600
-    seconds = min(recording.seconds or 0.0, most)
-    frames = sound = None
-    if recording.video:
-        closest = seconds / limits.max_frames
-        every = max(closest, limits.frame_seconds)
-        frames = Frames(recording.video, recording.start, every, closest, limits.pixels)
-    with closing(Output(folder / "sound.flac")) as output:
-        if recording.audio:
-            longest = recording.seconds and recording.seconds + 1
-            sound = Sound(recording.audio, output, recording.start, longest)
+
+    def write(still: Still, name: str) -> Picture:
+        return _write(still.image, name, folder, still.scale, time=round(still.time, 3))
+
+    shots = Shots(folder, recording.streams, limits.max_frames, write)
+    closest = min(recording.expected, most) / shots.limit
+    every = max(closest, limits.frame_seconds)
+    frames = {
+        number: Frames(stream, every, closest, limits.pixels) for number, stream in recording.streams.videos
+    }
+    with ExitStack() as stack:
+        sounds = {}
+        for number, stream in recording.streams.audios:
+            output = stack.enter_context(closing(Output(folder / sound_file(number, recording.streams))))
+            sounds[number] = Sound(stream, output, recording.longest)
+        reading = recordings.Reading(frames, sounds)
         patience = settings.prepare.seconds * _SHARE
-        end = recordings.read_recording(recording, sound, frames, keep, most, patience)
-        if sound:
+        end = recordings.read_recording(recording, reading, shots.keep, most, patience)
+        for sound in sounds.values():
             sound.close()
-    heard = sound is not None and sound.seconds > _NOTHING_HEARD
-    if not heard:
-        (folder / "sound.flac").unlink()
-    if not pictures and not heard:
+    audio, same = keep_sounds(folder, recording.streams, sounds)
+    pictures = shots.finish()
+    if not pictures and not audio:
         raise MediaError(_nothing(recording))
-    media = recordings.describe(recording, sound, frames.rotation if frames else 0)
-    if warning := recordings.warning(recording, end, sound, frames):
+    if cover := shots.covers.get(reading.moving or 0) or next(iter(shots.covers.values()), None):
+        _write_thumbnail(cover, folder)
+    media = recordings.describe(recording, end, reading)
+    if warning := recordings.warning(recording, end, reading):
         media["warning"] = warning
-    return Rendition(
-        asset,
-        "video" if recording.video else "audio",
-        folder,
-        media,
-        tuple(pictures),
-        "sound.flac" if heard else None,
-        "thumbnail.webp" if pictures else None,
-    )
+    if same:
+        media["duplicate_audio_tracks"] = same
+    kind: Kind = "video" if recording.streams.videos else "audio"
+    return Rendition(asset, kind, folder, media, pictures, audio, "thumbnail.webp" if pictures else None)
 
 
 def _nothing(recording: recordings.Recording) -> str:
-    what = "picture" if recording.video else "sound"
+    what = "picture" if recording.streams.videos else "sound"
     return f"a damaged or empty {recording.format} file: no {what} in it can be decoded"
-
-
-def _drop_the_least(pictures: list[Picture], folder: Path) -> None:
-    """Drop the frame whose neighbours are closest in time, so that the others stay spread evenly."""
-    times = [picture.time or 0.0 for picture in pictures]
-    least = min(
-        range(1, len(times) - 1), key=lambda at: times[at + 1] - times[at - 1], default=len(times) - 1
-    )
-    (folder / pictures.pop(least).file).unlink(missing_ok=True)
 
 
 def _write(

@@ -16,7 +16,8 @@ class Picture:
     """One upright RGB still: the image itself, a page of it, or a key frame of a video.
 
     `width` and `height` are pixels of the file; `scale` is file pixels per pixel of the upright
-    original (1.0 when it was not made smaller). `page` counts from 1, `time` is in seconds.
+    original (1.0 when it was not made smaller). `page` counts from 1, `time` is in seconds. `track`
+    counts the video tracks from 1 where a recording has several, as of two cameras.
     """
 
     file: str
@@ -25,14 +26,27 @@ class Picture:
     scale: float = 1.0
     page: int | None = None
     time: float | None = None
+    track: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AudioTrack:
+    """The sound of one audio track, a mono 16 kHz FLAC file.
+
+    `track` counts the audio tracks from 1, as players do, where a recording has several.
+    """
+
+    file: str
+    track: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Rendition:
     """The files derived from one asset, in one folder, and what was learnt while making them.
 
-    `pictures` are JPEG files, `audio` a mono 16 kHz FLAC file or None, `thumbnail` a WebP file or
-    None; all names are relative to `folder`. `media` holds width, height, seconds, format, …
+    `pictures` are JPEG files, `audio` FLAC files, one for each audio track that is worth hearing,
+    `thumbnail` a WebP file or None; all names are relative to `folder`. `media` holds width, height,
+    seconds, format, …
     """
 
     asset: str
@@ -40,7 +54,7 @@ class Rendition:
     folder: Path
     media: dict[str, Any] = field(default_factory=dict)
     pictures: tuple[Picture, ...] = ()
-    audio: str | None = None
+    audio: tuple[AudioTrack, ...] = ()
     thumbnail: str | None = None
 
     def path(self, name: str) -> Path:
@@ -61,8 +75,16 @@ class Rendition:
         try:
             data = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
             data["pictures"] = tuple(Picture(**picture) for picture in data["pictures"])
+            data["audio"] = tuple(AudioTrack(**track) for track in tracks_of(data["audio"]))
             return cls(folder=folder, **data)
         except FileNotFoundError:
             return None
         except (ValueError, TypeError, LookupError):  # half on the disk when the power went
             return None
+
+
+def tracks_of(audio: Any) -> list[dict[str, Any]]:
+    """The audio tracks of a manifest; those of 0.1 name one file, or none."""
+    if isinstance(audio, str):
+        return [{"file": audio}]
+    return list(audio or ())

@@ -59,7 +59,8 @@ def _cut(words: list[Word]) -> list[list[Word]]:
 
 
 def srt(segments: Iterable[Mapping[str, Any]]) -> str:
-    """SubRip text of segments, each with `start` and `end` in seconds and `text`."""
+    """SubRip text of segments, each with `start` and `end` in seconds, `text`, and perhaps `track`."""
+    segments = _labelled(segments)
     blocks = [
         f"{number}\n{_span(segment, ',')}\n{_line(segment['text'])}\n"
         for number, segment in enumerate(segments, 1)
@@ -69,8 +70,17 @@ def srt(segments: Iterable[Mapping[str, Any]]) -> str:
 
 def vtt(segments: Iterable[Mapping[str, Any]]) -> str:
     """WebVTT text (W3C) of the same segments."""
+    segments = _labelled(segments)
     cues = [f"{_span(segment, '.')}\n{_escaped(segment['text'])}\n" for segment in segments]
     return "\n".join(["WEBVTT\n", *cues])
+
+
+def _labelled(segments: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The segments with the number of their track before the text, where there are several tracks."""
+    segments = list(segments)
+    if len({segment.get("track") for segment in segments}) < 2:
+        return segments
+    return [dict(each) | {"text": f"[{each.get('track')}] {each['text']}"} for each in segments]
 
 
 def _span(segment: Mapping[str, Any], mark: str) -> str:

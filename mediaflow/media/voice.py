@@ -22,17 +22,32 @@ _WIDEST_GAP = 2.0  # seconds of silence that two utterances in one window may ha
 class Window:
     """Up to LONGEST seconds in which somebody speaks.
 
-    `start` is in seconds of the recording, `samples` are float32 in -1 … 1, mono, at 16 kHz. The
-    voice begins `lead` seconds in.
+    `start` is in seconds of the recording, `samples` are float32 in -1 … 1, mono, at 16 kHz. `spans`
+    are the utterances in it, in seconds from `start`.
     """
 
     start: float
     samples: np.ndarray
-    lead: float = 0.0
+    spans: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def lead(self) -> float:
+        """Seconds before the voice begins."""
+        return self.spans[0][0] if self.spans else 0.0
 
     @property
     def seconds(self) -> float:
         return len(self.samples) / RATE
+
+    def part(self, start: float, end: float) -> Window:
+        """The utterances between two times as a window of its own, with half of the pauses around them."""
+        inside = [span for span in self.spans if start <= span[0] and span[1] <= end]
+        before = max((span[1] for span in self.spans if span[1] <= start), default=None)
+        after = min((span[0] for span in self.spans if span[0] >= end), default=None)
+        opens = 0.0 if before is None else max(start - _PAD / RATE, (before + start) / 2)
+        closes = self.seconds if after is None else min(end + _PAD / RATE, (end + after) / 2)
+        samples = self.samples[round(opens * RATE) : round(closes * RATE)]
+        return Window(self.start + opens, samples, tuple((one - opens, two - opens) for one, two in inside))
 
 
 def windows(path: Path) -> Iterator[Window]:
@@ -57,7 +72,9 @@ def windows(path: Path) -> Iterator[Window]:
             after = joined[at + 1][0] if at + 1 < len(joined) else done
             opens = max(start - _PAD, (before + start) // 2 if at else 0)
             closes = min(end + _PAD, (end + after) // 2 if at + 1 < len(joined) else done)
-            yield Window((begin + opens) / RATE, held[opens:closes], (start - opens) / RATE)
+            inside = ((one - opens, two - opens) for one, two in spans if start <= one and two <= end)
+            utterances = tuple((one / RATE, two / RATE) for one, two in inside)
+            yield Window((begin + opens) / RATE, held[opens:closes], utterances)
             before = end
         begin, held = begin + done, held[done:]
 

@@ -17,7 +17,7 @@ from typing import Any
 from mediaflow.disk import free_bytes
 from mediaflow.errors import MediaflowError, StorageError
 from mediaflow.media.cache import rendition_folder
-from mediaflow.media.rendition import MANIFEST
+from mediaflow.media.rendition import MANIFEST, tracks_of
 from mediaflow.media.storage import writing
 from mediaflow.settings import home
 from workers.box.life import Life, Over
@@ -179,9 +179,10 @@ def _merge(new: Path, old: Path, came: list[str]) -> None:
     try:
         data = json.loads(new.read_text(encoding="utf-8"))
         before = json.loads(old.read_text(encoding="utf-8")) if old.exists() else {}
-        named = [picture["file"] for picture in data["pictures"]] + ([data["audio"]] if data["audio"] else [])
+        data["audio"] = tracks_of(data["audio"])
+        named = [each["file"] for each in (*data["pictures"], *data["audio"])]
         data["pictures"] = data["pictures"] or before.get("pictures", [])
-        data["audio"] = data["audio"] or before.get("audio")
+        data["audio"] = data["audio"] or tracks_of(before.get("audio"))
     except (ValueError, LookupError, TypeError, AttributeError):
         raise Unfetched("its rendition's manifest cannot be read") from None
     if not set(named) <= set(came):

@@ -97,7 +97,7 @@ def allowance(item: dict[str, Any], rendition: Rendition | None) -> int:
     if rendition is None:
         return min(FOR_ITEM + FOR_TEXT * len(item.get("texts") or ()), MOST_BYTES)
     seconds = rendition.media.get("seconds")
-    long = float(seconds) if isinstance(seconds, int | float) and rendition.audio else 0.0
+    long = float(seconds) * len(rendition.audio) if isinstance(seconds, int | float) else 0.0
     return min(FOR_ITEM + FOR_PICTURE * len(rendition.pictures) + round(FOR_SECOND * long), MOST_BYTES)
 
 

@@ -6,7 +6,7 @@ import io
 import json
 import tarfile
 from collections.abc import AsyncIterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -30,13 +30,12 @@ class Part:
 def parts_of(rendition: Rendition, needs: Literal["pictures", "audio"]) -> list[Part]:
     """The manifest and the files that are needed. Of the original the manifest says nothing but its kind."""
     pictures = rendition.pictures if needs == "pictures" else ()
-    audio = rendition.audio if needs == "audio" else None
+    audio = rendition.audio if needs == "audio" else ()
     # When and where it was taken is nobody's business but the owner's, and no task reads it.
-    said = asdict(rendition) | {"pictures": [asdict(each) for each in pictures], "audio": audio}
-    said |= {"media": {}, "thumbnail": None}
+    said = asdict(replace(rendition, pictures=pictures, audio=audio, media={}, thumbnail=None))
     del said["folder"]
     manifest = json.dumps(said).encode()
-    names = [picture.file for picture in pictures] + ([audio] if audio else [])
+    names = [picture.file for picture in pictures] + [track.file for track in audio]
     files = [rendition.path(Path(name).name) for name in names]
     return [
         Part(MANIFEST, len(manifest), manifest),

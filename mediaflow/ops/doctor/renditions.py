@@ -68,7 +68,8 @@ def _is_damaged(folder: Path) -> bool:
     if rendition is None:
         return (folder / MANIFEST).exists()
     names = [picture.file for picture in rendition.pictures]
-    names += [name for name in (rendition.audio, rendition.thumbnail) if name]
+    names += [track.file for track in rendition.audio]
+    names += [rendition.thumbnail] if rendition.thumbnail else []
     try:
         return any((folder / name).stat().st_size == 0 for name in names)
     except FileNotFoundError:
