@@ -15,18 +15,20 @@ def up(
     part: Annotated[
         str | None, typer.Argument(help="Only `queue`: the embedded Valkey without workers.")
     ] = None,
-    detach: Annotated[bool, typer.Option("--detach", help="Go on in the background.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Run in the background.")] = False,
+    while_waiting: Annotated[bool, typer.Option("--while-waiting", hidden=True)] = False,
 ) -> None:
     """Start the embedded queue and the workers, and keep them running."""
     from mediaflow.errors import UsageError
-    from mediaflow.ops.up import Supervisor, is_up, start_detached
+    from mediaflow.ops.up import Supervisor, is_up, start_detached, to_take_down
 
     if part not in (None, "queue"):
         raise UsageError(f"There is no part {part!r}: `mediaflow up`, or `mediaflow up queue`.")
     if not detach:
-        Supervisor(note, queue_only=part == "queue").run()
+        Supervisor(note, queue_only=part == "queue", while_waiting=while_waiting).run()
         return
     if pid := is_up():
+        to_take_down().unlink(missing_ok=True)  # one that a submit started goes on after it
         note(f"mediaflow is up already (pid {pid}).")
         return
     note(f"mediaflow is up (pid {start_detached()}). `mediaflow down` stops it.")

@@ -22,7 +22,7 @@ from mediaflow.fleet.settings import load_fleet
 from mediaflow.fleet.state import left_alone
 from mediaflow.media import cache
 from mediaflow.ops.heal import Healer
-from mediaflow.ops.lock import Lock, holder
+from mediaflow.ops.lock import Lock, SharedLock, holder
 from mediaflow.ops.orphans import end_stopped_orphans
 from mediaflow.ops.processes import (
     CONTROLLER,
@@ -50,6 +50,8 @@ HEAL_SECONDS = 5
 TIDY_SECONDS = 600
 
 LOCK = "up"
+# Each `submit --wait` and `retry --wait` holds it together with the others.
+WAITING = "waiting"
 
 
 @dataclass(slots=True)
@@ -57,29 +59,35 @@ class Supervisor:
     """Runs the embedded queue and the workers until it is told to stop.
 
     `say` tells a person what happens. Workers that end are started again; the jobs they had in
-    their hands go back into the queue.
+    their hands go back into the queue. `while_waiting`: it ends when no command waits for work any more.
     """
 
     say: Callable[[str], None]
     queue_only: bool = False
+    while_waiting: bool = False
     _stop: bool = field(default=False, init=False)
     _server: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _running: list[WorkerProcess] = field(default_factory=list, init=False)
     _healer: Healer = field(default_factory=Healer, init=False)
     _said: str = field(default="", init=False)
+    _waiting: SharedLock = field(default_factory=lambda: SharedLock(WAITING), init=False)
 
     def run(self) -> None:
         """Start everything, watch it until SIGINT or SIGTERM, then stop it in order.
 
         Raises UsageError when another `up` runs on this home, UnreachableError without a queue.
         """
-        with Lock(LOCK) as lock:
+        # The lock of those who wait is released last: one that comes now must start another `up`.
+        with self._waiting, Lock(LOCK) as lock:
             if not lock.taken:
                 raise UsageError(f"mediaflow is up already (pid {lock.holder}). `mediaflow down` stops it.")
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                signal.signal(number, self._request_stop)
+                if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+                    signal.signal(number, self._request_stop)
             for left in (ready_file(), to_take_down()):  # by one that was killed
                 left.unlink(missing_ok=True)
+            if self.while_waiting:
+                to_take_down().touch()
             open_catalog().close()
             try:
                 self._start_all()
@@ -95,7 +103,20 @@ class Supervisor:
     def _request_stop(self, number: int, frame: FrameType | None) -> None:
         self._stop = True
 
+    def _is_unneeded(self) -> bool:
+        """Whether it runs only for commands that wait, and the last of them has ended.
+
+        From then on it holds their lock alone: a new one waits until it has stopped.
+        """
+        if not to_take_down().exists() or not self._waiting.take_alone():
+            return False
+        self._say("no command waits for this work any more")
+        return True
+
     def _start_all(self) -> None:
+        if self._is_unneeded():
+            self._stop = True
+            return
         if needs_queue():
             self._server = embedded.start()
             self._say("queue: embedded Valkey is up")
@@ -125,7 +146,7 @@ class Supervisor:
 
     def _watch(self) -> None:
         healed = tidied = answered = time.monotonic()
-        while not self._stop:
+        while not self._stop and not self._is_unneeded():
             time.sleep(0.2)
             now = time.monotonic()
             if self._server is not None and self._server.poll() is not None:
@@ -202,6 +223,7 @@ class Supervisor:
             self._outlast_workers()
         if self._server is not None:
             embedded.stop(self._server)
+        to_take_down().unlink(missing_ok=True)
         self._say("; ".join(filter(None, ["stopped", left_alone()])))
 
     def _outlast_workers(self) -> None:
@@ -218,7 +240,7 @@ def ready_file() -> Path:
 
 
 def to_take_down() -> Path:
-    """Exists while an `up` runs that is to be stopped when nobody waits for its work any more."""
+    """Exists while an `up` runs that ends when no command waits for its work any more."""
     return home() / "run" / "take-down"
 
 
@@ -227,29 +249,38 @@ def is_up() -> int | None:
     return holder(LOCK)
 
 
-def start_detached(seconds: float = 60) -> int:
-    """Start `mediaflow up` in the background and wait until all is up; returns its pid.
+def start_detached(*, while_waiting: bool = False, seconds: float = 60) -> int:
+    """Start `mediaflow up` in the background, unless one runs; returns its pid when all is up.
 
+    `while_waiting`: it ends with the last command that waits for its work.
     Raises UnreachableError with the end of its log when it does not come up.
     """
     log = log_path("up")
+    process: subprocess.Popen[bytes] | None = None
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        pid = is_up()
+        if pid is not None and ready_file().exists():
+            return pid
+        if pid is None and process is None:
+            process = _start_up(log, while_waiting)
+        # If another command has started one at the same moment, ours ends and that one serves both.
+        elif pid is None and process is not None and process.poll() is not None and is_up() is None:
+            break
+        time.sleep(0.05)
+    tail = " / ".join(log.read_text(errors="replace").strip().splitlines()[-3:])
+    raise UnreachableError(f"mediaflow did not come up; {log} ends with: {tail}")
+
+
+def _start_up(log: Path, while_waiting: bool) -> subprocess.Popen[bytes]:
     with log.open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mediaflow", "up"],
+        return subprocess.Popen(
+            [sys.executable, "-m", "mediaflow", "up", *(["--while-waiting"] if while_waiting else [])],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,
         )
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            break
-        if ready_file().exists() and is_up() == process.pid:
-            return process.pid
-        time.sleep(0.05)
-    tail = " / ".join(log.read_text(errors="replace").strip().splitlines()[-3:])
-    raise UnreachableError(f"mediaflow did not come up; {log} ends with: {tail}")
 
 
 def stop_running(seconds: float = DOWN_SECONDS) -> bool:
