@@ -176,4 +176,9 @@ MIGRATIONS: tuple[str, ...] = (
         told INTEGER NOT NULL DEFAULT 0
     );
     """,
+    """
+    -- A failure that a person has dismissed: neither listed nor counted, and not tried again by itself.
+    ALTER TABLE work ADD COLUMN dismissed INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE locations ADD COLUMN dismissed INTEGER NOT NULL DEFAULT 0;
+    """,
 )

@@ -86,6 +86,17 @@ def timecode(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun in the singular or plural: "1 file", "2,000 files", "0 libraries"."""
+    return f"{number:,} {noun if number == 1 else _plural(noun)}"
+
+
+def _plural(noun: str) -> str:
+    if noun.endswith("y") and noun[-2:-1] not in tuple("aeiou"):
+        return f"{noun[:-1]}ies"
+    return f"{noun}es" if noun.endswith(("s", "x", "ch", "sh")) else f"{noun}s"
+
+
 def note(message: str) -> None:
     """A line for the person, beside the answer: on standard error."""
     print(message, file=sys.stderr, flush=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mediaflow.cli.output import duration, note, print_json
+from mediaflow.cli.output import counted, duration, note, print_json
 
 if TYPE_CHECKING:
     import sqlite3
@@ -71,12 +71,17 @@ def _submit(db: sqlite3.Connection, plan: Plan, json: bool) -> None:
 
 
 def _submit_and_wait(db: sqlite3.Connection, plan: Plan, json: bool) -> int:
-    """Bring up what is not running, submit, wait, take down again; returns the exit status."""
+    """Start the missing processes, submit, wait, stop them; returns the exit status.
+
+    It is 1 for failures of this run only: older ones are told.
+    """
     from mediaflow.catalog import runs, work
+    from mediaflow.catalog.failures import failures
     from mediaflow.cli.progress import Meter, QueueProgress, follow
     from mediaflow.ops.serving import Serving
 
     started = time.time()
+    before = set(failures(db, plan.scope))
     with Serving(plan.tasks) as serving:
         run, count = _enqueue(db, serving.connect, plan)
         if not json:
@@ -94,17 +99,22 @@ def _submit_and_wait(db: sqlite3.Connection, plan: Plan, json: bool) -> int:
                 note("Stopping. Nothing is lost: submit again, and it goes on from here.")
                 raise
     runs.end(db, run)
-    tally = work.tally(db, plan.scope)
+    done = work.tally(db, plan.scope)["done"]
+    found = failures(db, plan.scope)
+    old = before & set(found)
+    failed = len({failure.path for failure in found if failure not in old})
     seconds = round(time.time() - started, 1)
     if json:
         answer = {"run": run, "files": count.files, "new": count.new, "known": count.known}
-        print_json(answer | {"done": tally["done"], "failed": tally["failed"], "seconds": seconds})
+        print_json(answer | {"done": done, "failed": failed, "seconds": seconds})
     else:
-        done, failed = tally["done"], tally["failed"]
-        note(f"Done in {duration(seconds)}: {done:,} files are searchable, {failed:,} failed.")
-        if tally["failed"]:
+        verb = "is" if done == 1 else "are"
+        note(f"Done in {duration(seconds)}: {counted(done, 'file')} {verb} searchable, {failed:,} failed.")
+        if failed:
             note("`mediaflow failures` says why.")
-    return 1 if tally["failed"] else 0
+        if old:
+            note(f"{counted(len(old), 'older failure')}: mediaflow failures")
+    return 1 if failed else 0
 
 
 def _enqueue(db: sqlite3.Connection, connect: Callable[[], Redis], plan: Plan) -> tuple[int, Count]:
