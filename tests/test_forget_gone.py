@@ -36,6 +36,7 @@ def enter(db: sqlite3.Connection, root: Path, *paths: Path, library: str = "defa
         if folder.is_dir():
             os.utime(folder, (past, past))
     run = runs.begin(db, library, [os.fsencode(root)], ["look"])
+    db.execute("UPDATE runs SET started = started - 60")
     for path in paths:
         file = Candidate(os.fsencode(path.parent), os.fsencode(path.name), 5, 1, None, len(os.fsencode(root)))
         [id] = locations.enqueue(db, library, run, "job", [file])

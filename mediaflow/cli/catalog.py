@@ -17,7 +17,7 @@ from mediaflow.cli.output import counted, note, print_json, print_table
 from mediaflow.names import readable
 
 if TYPE_CHECKING:
-    from mediaflow.ops.forget import Doubt
+    from mediaflow.ops.gone import Doubt
 
 index_app = typer.Typer(help="Tend the search index.", no_args_is_help=True)
 

@@ -109,9 +109,12 @@ def retry(
 ) -> None:
     """Try failed files again, also those that were given up; dismissed ones where a PATH names them."""
     from mediaflow.catalog.database import connect as open_catalog
+    from mediaflow.ops.gone import mark_gone_failures
     from mediaflow.ops.retry import retry as enqueue_again
     from mediaflow.queues.connection import connect
 
+    with closing(open_catalog()) as db:
+        mark_gone_failures(db, library)
     found = _listed(paths, task, reason, library, with_dismissed=bool(paths))
     run = None
     with closing(open_catalog()) as db:

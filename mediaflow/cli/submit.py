@@ -78,8 +78,10 @@ def _submit_and_wait(db: sqlite3.Connection, plan: Plan, json: bool) -> int:
     from mediaflow.catalog import runs, work
     from mediaflow.catalog.failures import failures
     from mediaflow.cli.progress import Meter, QueueProgress, follow
+    from mediaflow.ops.gone import mark_gone_failures
     from mediaflow.ops.serving import Serving
 
+    mark_gone_failures(db, plan.scope.library)
     started = time.time()
     before = set(failures(db, plan.scope))
     with Serving(plan.tasks) as serving:
