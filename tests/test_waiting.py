@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mediaflow.ops.up import is_up, to_take_down
+from mediaflow.ops.running import is_up, to_take_down
 from tests.installation import ROOT, Installation, answer, mediaflow, paint_many, until
 
 pytestmark = pytest.mark.slow

@@ -20,7 +20,8 @@ def up(
 ) -> None:
     """Start the embedded queue and the workers, and keep them running."""
     from mediaflow.errors import UsageError
-    from mediaflow.ops.up import Supervisor, is_up, start_detached, to_take_down
+    from mediaflow.ops.running import is_up, start_detached, to_take_down
+    from mediaflow.ops.up import Supervisor
 
     if part not in (None, "queue"):
         raise UsageError(f"There is no part {part!r}: `mediaflow up`, or `mediaflow up queue`.")
@@ -37,7 +38,7 @@ def up(
 def down() -> None:
     """Stop what `up` started, in order, losing nothing."""
     from mediaflow.fleet.state import left_alone
-    from mediaflow.ops.up import stop_running
+    from mediaflow.ops.running import stop_running
 
     note("Stopped." if stop_running() else "mediaflow is not up.")
     if left := left_alone():

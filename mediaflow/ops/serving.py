@@ -16,15 +16,8 @@ from mediaflow.errors import UnreachableError
 from mediaflow.ops.heal import Healer
 from mediaflow.ops.lock import SharedLock
 from mediaflow.ops.processes import Planned, log_path, planned_workers, start_worker, stop_processes
-from mediaflow.ops.up import (
-    STOP_SECONDS,
-    WAITING,
-    is_up,
-    ready_file,
-    start_detached,
-    stop_running,
-    to_take_down,
-)
+from mediaflow.ops.running import WAITING, is_up, ready_file, start_detached, stop_running, to_take_down
+from mediaflow.ops.up import STOP_SECONDS
 from mediaflow.queues.connection import connect, explain, outside_url
 from mediaflow.queues.overview import served_queues
 from mediaflow.queues.recovery import live_jobs

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import FrameType
 
 from redis.exceptions import RedisError
@@ -22,36 +19,30 @@ from mediaflow.fleet.settings import load_fleet
 from mediaflow.fleet.state import left_alone
 from mediaflow.media import cache
 from mediaflow.ops.heal import Healer
-from mediaflow.ops.lock import Lock, SharedLock, holder
+from mediaflow.ops.lock import Lock, SharedLock
 from mediaflow.ops.orphans import end_stopped_orphans
 from mediaflow.ops.processes import (
     CONTROLLER,
     keep_logs_short,
-    log_path,
     needs_queue,
     planned_fleet,
     planned_workers,
     stop_processes,
 )
+from mediaflow.ops.running import LOCK, WAITING, ready_file, to_take_down
 from mediaflow.ops.worker_process import STANDSTILL_SECONDS, WorkerProcess
 from mediaflow.queues import embedded
 from mediaflow.queues.connection import connect, explain
 from mediaflow.queues.overview import served_queues
-from mediaflow.settings import home, load_settings
+from mediaflow.settings import load_settings
 
 STOP_SECONDS = 20
 # After the workers: ending all boxes may take so much longer, with the look at the market that is under way.
 FLEET_STOP_SECONDS = 90
-# So long `down` waits for all of it.
-DOWN_SECONDS = 130
 # Less than the 5 seconds after which honcho kills what it has told to stop.
 PROCFILE_SECONDS = 4.5
 HEAL_SECONDS = 5
 TIDY_SECONDS = 600
-
-LOCK = "up"
-# Each `submit --wait` and `retry --wait` holds it together with the others.
-WAITING = "waiting"
 
 
 @dataclass(slots=True)
@@ -232,67 +223,3 @@ class Supervisor:
         with contextlib.suppress(RedisError, UnreachableError), contextlib.closing(connect()) as connection:
             while served_queues(connection) and time.monotonic() < deadline:
                 time.sleep(0.1)
-
-
-def ready_file() -> Path:
-    """Exists while everything is up."""
-    return home() / "run" / "ready"
-
-
-def to_take_down() -> Path:
-    """Exists while an `up` runs that ends when no command waits for its work any more."""
-    return home() / "run" / "take-down"
-
-
-def is_up() -> int | None:
-    """The pid of the `up` that runs on this home, or None."""
-    return holder(LOCK)
-
-
-def start_detached(*, while_waiting: bool = False, seconds: float = 60) -> int:
-    """Start `mediaflow up` in the background, unless one runs; returns its pid when all is up.
-
-    `while_waiting`: it ends with the last command that waits for its work.
-    Raises UnreachableError with the end of its log when it does not come up.
-    """
-    log = log_path("up")
-    process: subprocess.Popen[bytes] | None = None
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        pid = is_up()
-        if pid is not None and ready_file().exists():
-            return pid
-        if pid is None and process is None:
-            process = _start_up(log, while_waiting)
-        # If another command has started one at the same moment, ours ends and that one serves both.
-        elif pid is None and process is not None and process.poll() is not None and is_up() is None:
-            break
-        time.sleep(0.05)
-    tail = " / ".join(log.read_text(errors="replace").strip().splitlines()[-3:])
-    raise UnreachableError(f"mediaflow did not come up; {log} ends with: {tail}")
-
-
-def _start_up(log: Path, while_waiting: bool) -> subprocess.Popen[bytes]:
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            [sys.executable, "-m", "mediaflow", "up", *(["--while-waiting"] if while_waiting else [])],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-
-
-def stop_running(seconds: float = DOWN_SECONDS) -> bool:
-    """Stop the `up` that runs on this home; False when none does."""
-    pid = is_up()
-    if pid is None:
-        return False
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + seconds
-    while is_up() is not None:
-        if time.monotonic() > deadline:
-            raise UnreachableError(f"mediaflow (pid {pid}) does not stop; its log is {log_path('up')}.")
-        time.sleep(0.05)
-    return True
