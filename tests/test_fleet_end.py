@@ -20,8 +20,8 @@ from mediaflow.fleet.labels import labels_here
 from mediaflow.fleet.market import MarketError
 from mediaflow.fleet.settings import load_fleet
 from mediaflow.ops import up
-from mediaflow.ops.running import DOWN_SECONDS
 from mediaflow.ops.lock import Lock
+from mediaflow.ops.running import DOWN_SECONDS
 from tests.boxes import enter_box
 from tests.controllers import (
     PREFIX,
