@@ -10,6 +10,7 @@ import typer
 
 from mediaflow.cli.arguments import Json, Library, Paths, scope_of
 from mediaflow.cli.output import counted, note, print_item, print_json, when
+from mediaflow.errors import UsageError
 from mediaflow.names import readable
 
 if TYPE_CHECKING:
@@ -30,12 +31,14 @@ def failures(
         bool, typer.Option("--refused", help="List rejected (malformed) jobs instead of files.")
     ] = False,
     dismiss: Annotated[
-        bool, typer.Option("--dismiss", help="Neither list nor count these any more, nor try them again.")
+        bool, typer.Option("--dismiss", help="Stop listing, counting and retrying these.")
     ] = False,
     json: Json = False,
 ) -> None:
     """List what failed, and why."""
     if refused:
+        if dismiss:
+            raise UsageError("--dismiss is for failed files, --refused lists jobs: use one of them.")
         _print_refused(json)
         return
     found = _dismissed(paths, task, reason, library) if dismiss else _listed(paths, task, reason, library)
