@@ -107,7 +107,7 @@ def _export_subtitles(description: dict[str, Any], format: Format, out: Path | N
 def forget(
     paths: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[PATH]...", help="Files or folders; with --gone, all if none."),
+        typer.Argument(metavar="PATH", help="Files or folders; with --gone, all if none."),
     ] = None,
     gone: Annotated[
         bool, typer.Option("--gone", help="Only files that have been deleted or moved away.")
