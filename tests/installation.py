@@ -19,7 +19,7 @@ from PIL import Image
 from redis.exceptions import RedisError
 
 from mediaflow.errors import MediaflowError
-from mediaflow.ops.up import is_up
+from mediaflow.ops.running import is_up
 from mediaflow.queues.connection import connect
 from mediaflow.queues.overview import served_queues
 from tests.tasks.colours import COLOURS

@@ -12,7 +12,7 @@ from redis import Redis
 
 from mediaflow.catalog import assets, locations, runs, work
 from mediaflow.catalog.database import transaction
-from mediaflow.catalog.failures import failures
+from mediaflow.catalog.failures import dismiss, failures
 from mediaflow.catalog.locations import Candidate, Scope
 from mediaflow.ops.retry import retry
 from mediaflow.queues import connection
@@ -88,3 +88,33 @@ def test_retry_of_some_leaves_the_others(
     assert [job.args[1] for job in queue("prepare", client).get_jobs()] == [[failed["dark"]]]
     assert not work.want(db, 1, "late", "late", "job")
     assert [failure.attempts for failure in failures(db, ALL, ["prepare"])] == [1]
+
+
+def test_what_is_dismissed_is_not_listed_counted_or_tried_again(
+    db: sqlite3.Connection, failed: dict[str, int]
+) -> None:
+    work.fail(db, 2, "look", "look", "a disk that cannot be read", permanent=False, blameless=True)
+    assert work.completeness(db)["failed"] == 3
+    dismiss(db, ALL, failures(db, ALL))
+    assert failures(db, ALL) == []
+    assert len(failures(db, ALL, with_dismissed=True)) == 3
+    assert work.completeness(db) == {"complete": True, "open": 0, "failed": 0}
+    assert work.tally(db, ALL) == {"files": 2, "failed": 0, "open": 0, "done": 2}
+    assert [failure.due for failure in failures(db, ALL, with_dismissed=True)] == [None] * 3
+    assert not work.lacking(db, ALL, {"look": "look"}, {}, lambda _: True)
+
+
+def test_a_dismissed_file_that_has_changed_may_fail_again(
+    db: sqlite3.Connection, failed: dict[str, int]
+) -> None:
+    dismiss(db, ALL, failures(db, ALL))
+    seen = locations.known_in(db, "default", b"/a")[b"broken.png"].changed
+    locations.enqueue(db, "default", 2, "job", [Candidate(b"/a", b"broken.png", 11, 2, seen)])
+    locations.failed(db, failed["broken"], "the file is damaged", permanent=True)
+    assert [failure.reason for failure in failures(db, ALL)] == ["the file is damaged"]
+
+
+def test_retry_takes_a_dismissal_back(db: sqlite3.Connection, failed: dict[str, int], client: Redis) -> None:
+    dismiss(db, ALL, failures(db, ALL, ["look"]))
+    retry(db, client, "default", failures(db, ALL, ["look"], with_dismissed=True))
+    assert {failure.stage for failure in failures(db, ALL)} == {"prepare", "look"}

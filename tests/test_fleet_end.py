@@ -21,6 +21,7 @@ from mediaflow.fleet.market import MarketError
 from mediaflow.fleet.settings import load_fleet
 from mediaflow.ops import up
 from mediaflow.ops.lock import Lock
+from mediaflow.ops.running import DOWN_SECONDS
 from tests.boxes import enter_box
 from tests.controllers import (
     PREFIX,
@@ -230,4 +231,4 @@ def test_down_and_a_stopped_up_name_boxes_that_may_cost_money(installation: Inst
 def test_up_waits_for_the_controller_to_end_its_boxes() -> None:
     under_way = vast.ORDER_SECONDS
     assert running.STOP_SECONDS + under_way < up.FLEET_STOP_SECONDS
-    assert up.STOP_SECONDS + up.FLEET_STOP_SECONDS < up.DOWN_SECONDS
+    assert up.STOP_SECONDS + up.FLEET_STOP_SECONDS < DOWN_SECONDS

@@ -55,13 +55,6 @@ def test_the_last_path_takes_everything_along(db: sqlite3.Connection, twice: int
     assert db.execute(words.format("names_words"), ("copy",)).fetchone()[0] == 0
 
 
-def test_only_what_is_gone_is_forgotten_when_asked_so(db: sqlite3.Connection, twice: int) -> None:
-    locations.mark_gone(db, "default", b"/a", [b"x.jpg"])
-    result = forget(db, Scope("default"), only_gone=True)
-    assert (result.locations, result.assets) == (1, 0)
-    assert locations.of_path(db, b"/b/copy.jpg") is not None
-
-
 def test_another_library_keeps_its_own(db: sqlite3.Connection, twice: int) -> None:
     assert forget(db, Scope("other", (b"/a",))).locations == 0
 

@@ -289,7 +289,7 @@ def test_what_has_failed_too_often_is_left_alone_until_it_is_retried(
     assert answer("submit", str(tmp_path / "pile"), "--wait", status=1)["failed"] == 2
     time.sleep(8)
     assert len(installation.calls()) == calls, "nobody tries them any more"
-    assert "tried 2 times, given up" in mediaflow("failures").stdout
+    assert "gave up after 2 attempts" in mediaflow("failures").stdout
     assert answer("retry", "--reason", "SIGSEGV")["failures"] == 2
     until(lambda: len(installation.calls()) >= calls + 2, "they are tried again")
     until(lambda: answer("status")["complete"], "and given up again")

@@ -100,7 +100,7 @@ def test_it_uses_the_workers_of_another_machine_where_they_are_all_there(
 def test_it_gives_up_when_its_up_was_stopped(colours: Path, impatient: None) -> None:
     with Serving(["look"]) as running:
         running.connect()
-        from mediaflow.ops.up import stop_running
+        from mediaflow.ops.running import stop_running
 
         stop_running()
         assert "was stopped while this run waited" in checked(running, "look")

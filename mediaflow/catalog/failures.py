@@ -1,4 +1,4 @@
-"""Failures: every file or task that did not work, with its reason, and trying them again."""
+"""Failures: every file or task that did not work, with its reason; trying again, and dismissing."""
 
 from __future__ import annotations
 
@@ -29,21 +29,29 @@ class Failure:
 
 
 def failures(
-    db: sqlite3.Connection, scope: Scope, stages: Sequence[str] = (), reason: str | None = None
+    db: sqlite3.Connection,
+    scope: Scope,
+    stages: Sequence[str] = (),
+    reason: str | None = None,
+    *,
+    with_dismissed: bool = False,
 ) -> list[Failure]:
-    """What failed in `scope`, newest first; only in `stages` and with `reason` in its reason, if given."""
+    """The failures in `scope`, newest first; only in `stages` and with `reason` in its reason, if given."""
     condition, parameters = as_known(db, scope).where()
+    dismissed = (0, int(with_dismissed))
     rows = db.execute(
         f"""
         SELECT l.folder, l.name, 'prepare' AS stage, l.reason, l.attempts, l.due, l.changed AS last
           FROM locations l WHERE {condition} AND l.state = 'failed' AND l.gone IS NULL
+           AND l.dismissed IN (?, ?)
         UNION ALL
         SELECT l.folder, l.name, w.task, w.reason, w.attempts, w.due, w.changed
           FROM work w JOIN locations l ON l.asset = w.asset
          WHERE {condition} AND w.state = 'failed' AND l.gone IS NULL AND l.state != 'failed'
+           AND w.dismissed IN (?, ?)
         ORDER BY last DESC, folder, name
         """,
-        parameters * 2,
+        [*parameters, *dismissed] * 2,
     )
     found = [
         Failure(
@@ -80,19 +88,31 @@ def give_up(db: sqlite3.Connection, job: str, reason: str) -> None:
 
 def reset(db: sqlite3.Connection, scope: Scope, failed: Sequence[Failure]) -> None:
     """Forget the attempts of these failures: each is due now, as often as a new one."""
+    _set(db, scope.library, failed, "permanent = 0, attempts = 0, due = 0, dismissed = 0")
+
+
+def dismiss(db: sqlite3.Connection, scope: Scope, failed: Sequence[Failure]) -> None:
+    """Neither list nor count these failures any more, nor try them again, until `reset` or another content.
+
+    A task has failed on the content of a file: it is dismissed for all copies.
+    """
+    _set(db, scope.library, failed, "due = NULL, dismissed = 1")
+
+
+def _set(db: sqlite3.Connection, library: str, failed: Sequence[Failure], columns: str) -> None:
     now = time.time()
     for failure in failed:
         folder, name = os.path.split(os.fsencode(failure.path))
         if failure.stage == "prepare":
             db.execute(
-                "UPDATE locations SET permanent = 0, attempts = 0, due = 0, changed = ?"
+                f"UPDATE locations SET {columns}, changed = ?"
                 " WHERE library = ? AND folder = ? AND name = ? AND state = 'failed'",
-                (now, scope.library, folder, name),
+                (now, library, folder, name),
             )
         else:
             db.execute(
-                "UPDATE work SET permanent = 0, attempts = 0, due = 0, changed = ?"
+                f"UPDATE work SET {columns}, changed = ?"
                 " WHERE task = ? AND state = 'failed'"
                 " AND asset = (SELECT asset FROM locations WHERE library = ? AND folder = ? AND name = ?)",
-                (now, failure.stage, scope.library, folder, name),
+                (now, failure.stage, library, folder, name),
             )

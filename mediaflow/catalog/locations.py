@@ -99,7 +99,7 @@ def enqueue(
             # Other bytes are another asset; the same ones need not be hashed again.
             "  asset = CASE WHEN size = excluded.size AND mtime_ns = excluded.mtime_ns THEN asset END,"
             "  attempts = CASE WHEN size = excluded.size AND mtime_ns = excluded.mtime_ns"
-            "             THEN attempts ELSE 0 END, permanent = 0, due = NULL"
+            "             THEN attempts ELSE 0 END, permanent = 0, due = NULL, dismissed = 0"
             " WHERE locations.changed = ?"
             " RETURNING id",
             (

@@ -246,4 +246,9 @@ MIGRATIONS: tuple[str, ...] = (
     END;
     """,
     searchable.MIGRATION,
+    """
+    -- A failure that a person has dismissed: neither listed nor counted, and not tried again by itself.
+    ALTER TABLE work ADD COLUMN dismissed INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE locations ADD COLUMN dismissed INTEGER NOT NULL DEFAULT 0;
+    """,
 )

@@ -98,7 +98,7 @@ def _settle(
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (asset, task, model) DO UPDATE SET state = excluded.state, reason = excluded.reason,"
         "  permanent = excluded.permanent, attempts = excluded.attempts, due = excluded.due, job = NULL,"
-        "  box = excluded.box, changed = excluded.changed "
+        "  box = excluded.box, dismissed = 0, changed = excluded.changed "
         " WHERE NOT (excluded.state = 'failed' AND work.state IN ('done', 'skipped'))",
         (asset, task, model, state, reason, permanent, attempts, due, box, time.time()),
     )
@@ -208,13 +208,19 @@ def open_tasks(db: sqlite3.Connection, scope: Scope) -> dict[str, int]:
 
 
 def tally(db: sqlite3.Connection, scope: Scope) -> dict[str, int]:
-    """Files in `scope` that are done, failed (themselves or in any task) or still open."""
+    """Files in `scope` that are done, failed (themselves or in any task) or still open.
+
+    A dismissed failure of a task does not count; a file that could not be prepared, and was dismissed,
+    is neither done nor failed.
+    """
     condition, parameters = scope.where()
     row = db.execute(
-        "SELECT COUNT(*), COALESCE(SUM(state = 'failed'), 0),"
+        "SELECT COALESCE(SUM(state != 'dismissed'), 0), COALESCE(SUM(state = 'failed'), 0),"
         " COALESCE(SUM(state != 'failed' AND open), 0) FROM ("
-        " SELECT CASE WHEN l.state = 'failed' OR l.asset IN (SELECT asset FROM work WHERE state = 'failed')"
-        "             THEN 'failed' ELSE l.state END AS state,"
+        " SELECT CASE WHEN l.state = 'failed' AND l.dismissed THEN 'dismissed'"
+        "  WHEN l.state = 'failed' OR l.asset IN"
+        "       (SELECT asset FROM work WHERE state = 'failed' AND NOT dismissed) THEN 'failed'"
+        "  ELSE l.state END AS state,"
         "  l.state = 'queued' OR l.asset IN (SELECT asset FROM work WHERE state = 'wanted') AS open"
         f" FROM locations l WHERE l.gone IS NULL AND l.state != 'skipped' AND {condition})",
         parameters,
@@ -250,11 +256,14 @@ def completeness(db: sqlite3.Connection) -> dict[str, object]:
     soon = time.time() + retries.WAITED_FOR_SECONDS
     is_open = "COALESCE(SUM(state != 'failed' OR COALESCE(due < ?, 0)), 0)"
     queued, unprepared = db.execute(
-        f"SELECT {is_open}, COUNT(*) FROM locations WHERE state NOT IN ('done', 'skipped') AND gone IS NULL",
+        f"SELECT {is_open}, COUNT(*) FROM locations"
+        " WHERE state NOT IN ('done', 'skipped') AND gone IS NULL AND NOT dismissed",
         (soon,),
     ).fetchone()
     wanted, unfinished = db.execute(
-        f"SELECT {is_open}, COUNT(*) FROM work w WHERE state IN ('wanted', 'failed') AND {THERE}", (soon,)
+        f"SELECT {is_open}, COUNT(*) FROM work w"
+        f" WHERE state IN ('wanted', 'failed') AND NOT dismissed AND {THERE}",
+        (soon,),
     ).fetchone()
     return {
         "complete": not (queued or wanted),

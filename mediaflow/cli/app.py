@@ -73,8 +73,10 @@ def options(
 def main() -> None:
     """Run the command line. Exit status: 0 done, 1 done with failed files, 2 wrong usage, 3 unreachable."""
     streams.prepare()
-    # A request to end is like Ctrl-C: what was started for this command is stopped in order.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Being told to end is like Ctrl-C: what was started for this command is stopped in order.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, signal.default_int_handler)
     keep_private()
     status: int | None = 0
     try:

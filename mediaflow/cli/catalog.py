@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import closing
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mediaflow.cli.arguments import Json, Library, scope_of
-from mediaflow.cli.output import note, print_json, print_table
+from mediaflow.cli.output import counted, note, print_json, print_table
 from mediaflow.names import absolute_path, readable
 
+if TYPE_CHECKING:
+    from mediaflow.ops.gone import Doubt
+
 index_app = typer.Typer(help="Maintain the search index.", no_args_is_help=True)
+
+# How many folders a message names.
+MAX_REASONS = 4
 
 
 def show(path: Annotated[str, typer.Argument(help="A file that was submitted.")], json: Json = False) -> None:
@@ -52,26 +59,48 @@ def runs(limit: Annotated[int, typer.Option(min=1, help="How many.")] = 20, json
 
 
 def forget(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Files or folders.")],
-    gone: Annotated[bool, typer.Option("--gone", help="Only files that are not there any more.")] = False,
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="PATH", help="Files or folders; with --gone, all if none."),
+    ] = None,
+    gone: Annotated[
+        bool, typer.Option("--gone", help="Only files that have been deleted or moved away.")
+    ] = False,
     library: Library = "default",
     json: Json = False,
 ) -> None:
-    """Take files out of the catalog and the search. Originals are never touched."""
+    """Remove files from the index. Your original files are never changed."""
     from mediaflow.catalog.database import connect
     from mediaflow.errors import UsageError
-    from mediaflow.ops.forget import forget as let_go
+    from mediaflow.ops.forget import forget as remove
+    from mediaflow.ops.forget import forget_gone
 
+    if not paths and not gone:
+        raise UsageError("Name the files or folders to remove, or use --gone.")
     with closing(connect()) as db:
-        result = let_go(db, scope_of(paths, library), only_gone=gone)
+        result = (forget_gone if gone else remove)(db, scope_of(paths, library))
     if json:
         print_json({"locations": result.locations, "assets": result.assets})
-    elif not result.locations and not gone:
-        raise UsageError(
-            f"Nothing of {', '.join(readable(path) for path in paths)} is known in library {library}."
-        )
+    elif result.locations or gone:
+        copies, verb = counted(result.copies, "copy"), "is" if result.copies == 1 else "are"
+        still = f" ({copies} {verb} still indexed elsewhere)" if result.copies else ""
+        note(f"Removed {counted(result.locations, 'file')} from the index{still}.")
     else:
-        note(f"Forgot {result.locations:,} files; {result.assets:,} of them were nowhere else.")
+        named, verb = ", ".join(map(readable, paths or [])), "is" if len(paths or []) == 1 else "are"
+        raise UsageError(f"{named} {verb} not in library {library!r}.")
+    if result.kept:
+        raise UsageError(_kept(result.kept))
+
+
+def _kept(kept: Counter[Doubt]) -> str:
+    """Which files were kept, why, and the way to remove them."""
+    reasons = [
+        f"{readable(doubt.folder)} {doubt.reason}: {counted(number, 'file')} kept."
+        for doubt, number in kept.most_common(MAX_REASONS)
+    ]
+    if len(kept) > MAX_REASONS:
+        reasons.append(f"The same holds for {counted(len(kept) - MAX_REASONS, 'other folder')}.")
+    return f"{' '.join(reasons)} Is its disk mounted? If the files were deleted: mediaflow forget FOLDER"
 
 
 @index_app.command("rebuild")

@@ -1,4 +1,4 @@
-"""`mediaflow failures` and `mediaflow retry`: what did not work, why, and trying it again."""
+"""`mediaflow failures` and `mediaflow retry`: list failures with their reasons, dismiss them, try again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mediaflow.cli.arguments import Json, Library, Paths, scope_of
-from mediaflow.cli.output import note, print_item, print_json, when
+from mediaflow.cli.output import counted, note, print_item, print_json, when
+from mediaflow.errors import UsageError
 from mediaflow.names import readable
 
 if TYPE_CHECKING:
@@ -27,15 +28,20 @@ def failures(
     reason: OnlyReason = None,
     library: Library = "default",
     refused: Annotated[
-        bool, typer.Option("--refused", help="Jobs that broke the rules, newest first, instead of files.")
+        bool, typer.Option("--refused", help="List rejected (malformed) jobs instead of files.")
+    ] = False,
+    dismiss: Annotated[
+        bool, typer.Option("--dismiss", help="Stop listing, counting and retrying these.")
     ] = False,
     json: Json = False,
 ) -> None:
     """List what failed, and why."""
     if refused:
+        if dismiss:
+            raise UsageError("--dismiss is for failed files, --refused lists jobs: use one of them.")
         _print_refused(json)
         return
-    found = _listed(paths, task, reason, library)
+    found = _dismissed(paths, task, reason, library) if dismiss else _listed(paths, task, reason, library)
     if json:
         print_json(
             [
@@ -46,18 +52,35 @@ def failures(
         return
     if not found:
         print("Nothing failed.")
-        return
-    for failure in found:
-        print_item(failure.path, f"{failure.stage}: {readable(failure.reason)} ({_outlook(failure)})")
+    elif dismiss:
+        note(f"Dismissed {counted(len(found), 'failure')}. `mediaflow retry PATH` tries a file again.")
+    else:
+        for failure in found:
+            print_item(failure.path, f"{failure.stage}: {readable(failure.reason)} ({_outlook(failure)})")
+    hidden = 0 if dismiss else len(_listed(paths, task, reason, library, with_dismissed=True)) - len(found)
+    if hidden:
+        verb = "is" if hidden == 1 else "are"
+        note(f"{counted(hidden, 'dismissed failure')} {verb} not listed (mediaflow retry PATH).")
+
+
+def _dismissed(paths: list[str] | None, task: str | None, reason: str | None, library: str) -> list[Failure]:
+    """Dismiss the failures that match; returns them."""
+    from mediaflow.catalog.database import connect, transaction
+    from mediaflow.catalog.failures import dismiss
+
+    found = _listed(paths, task, reason, library)
+    with closing(connect()) as db, transaction(db):
+        dismiss(db, scope_of(paths, library), found)
+    return found
 
 
 def _outlook(failure: Failure) -> str:
     """How often it was tried, and whether it is tried again."""
-    times = "once" if failure.attempts == 1 else f"{failure.attempts} times"
+    attempts = "one attempt" if failure.attempts == 1 else f"{failure.attempts} attempts"
     if failure.due is None:
-        return f"tried {times}, given up"
-    again = f"again {when(failure.due)}" if failure.due > time.time() else "again now"
-    return f"tried {times}, {again}" if failure.attempts else again
+        return f"gave up after {attempts}"
+    again = f"next {when(failure.due)}" if failure.due > time.time() else "next now"
+    return f"{attempts}, {again}" if failure.attempts else again
 
 
 def _print_refused(json: bool) -> None:
@@ -73,7 +96,8 @@ def _print_refused(json: bool) -> None:
         return
     for each in found:
         print(f"{when(each.when)}  {each.queue}  {each.id}  {each.function}  {each.reason}")
-    print(f"{total:,} jobs were refused." if total else "No job was refused.")
+    verb = "was" if total == 1 else "were"
+    print(f"{counted(total, 'job')} {verb} refused." if total else "No job was refused.")
 
 
 def retry(
@@ -86,14 +110,19 @@ def retry(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Try again what failed, also what was given up."""
+    """Try failed files again, also those that were given up; dismissed ones where a PATH names them."""
     from mediaflow.catalog.database import connect as open_catalog
+    from mediaflow.ops.gone import mark_gone_failures
     from mediaflow.ops.retry import retry as enqueue_again
     from mediaflow.queues.connection import connect
 
-    found = _listed(paths, task, reason, library)
+    with closing(open_catalog()) as db:
+        mark_gone_failures(db, library)
+    found = _listed(paths, task, reason, library, with_dismissed=bool(paths))
     run = None
     with closing(open_catalog()) as db:
+        if found and not json:
+            note(f"Retrying {counted(len(found), 'failure')}.")
         if found and wait:
             run = _retry_and_wait(db, library, found)
         elif found:
@@ -105,9 +134,9 @@ def retry(
     elif not found:
         note("Nothing failed.")
     elif wait:
-        note(f"Run {run}: {len(found)} failures were tried again, {failed} are left (mediaflow failures).")
+        note(f"Done: {counted(failed, 'failure')} left{' (mediaflow failures)' if failed else ''}.")
     else:
-        note(f"Run {run}: {len(found)} failures are tried again. See: mediaflow status --watch")
+        note(f"Run {run}; see: mediaflow status --watch")
     raise typer.Exit(1 if failed else 0)
 
 
@@ -133,12 +162,20 @@ def _retry_and_wait(db: sqlite3.Connection, library: str, found: list[Failure]) 
     return run
 
 
-def _listed(paths: list[str] | None, task: str | None, reason: str | None, library: str) -> list[Failure]:
+def _listed(
+    paths: list[str] | None,
+    task: str | None,
+    reason: str | None,
+    library: str,
+    *,
+    with_dismissed: bool = False,
+) -> list[Failure]:
     from mediaflow.catalog.database import connect
     from mediaflow.catalog.failures import failures as listed
 
     with closing(connect()) as db:
-        return listed(db, scope_of(paths, library), [task] if task else [], reason)
+        scope = scope_of(paths, library)
+        return listed(db, scope, [task] if task else [], reason, with_dismissed=with_dismissed)
 
 
 commands = [failures, retry]

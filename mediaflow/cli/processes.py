@@ -17,17 +17,20 @@ def up(
         str | None, typer.Argument(help="Only `queue`: the embedded Valkey without workers.")
     ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Run in the background.")] = False,
+    while_waiting: Annotated[bool, typer.Option("--while-waiting", hidden=True)] = False,
 ) -> None:
     """Start the queue and the workers, and keep them running."""
     from mediaflow.errors import UsageError
-    from mediaflow.ops.up import Supervisor, is_up, start_detached
+    from mediaflow.ops.running import is_up, start_detached, to_take_down
+    from mediaflow.ops.up import Supervisor
 
     if part not in (None, "queue"):
         raise UsageError(f"There is no part {part!r}: `mediaflow up`, or `mediaflow up queue`.")
     if not detach:
-        Supervisor(note, queue_only=part == "queue").run()
+        Supervisor(note, queue_only=part == "queue", while_waiting=while_waiting).run()
         return
     if pid := is_up():
+        to_take_down().unlink(missing_ok=True)  # one that a submit started goes on after it
         note(f"mediaflow is up already (pid {pid}).")
         return
     note(f"mediaflow is up (pid {start_detached()}). `mediaflow down` stops it.")
@@ -36,7 +39,7 @@ def up(
 def down() -> None:
     """Stop what `up` started; unfinished work is kept."""
     from mediaflow.fleet.state import left_alone
-    from mediaflow.ops.up import stop_running
+    from mediaflow.ops.running import stop_running
 
     note("Stopped." if stop_running() else "mediaflow is not up.")
     if left := left_alone():

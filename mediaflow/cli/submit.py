@@ -81,12 +81,19 @@ def _submit(db: sqlite3.Connection, plan: Plan, json: bool) -> int:
 
 
 def _submit_and_wait(db: sqlite3.Connection, plan: Plan, json: bool) -> int:
-    """Bring up what is not running, submit, wait, take down again; returns the exit status."""
+    """Start the missing processes, submit, wait, stop them; returns the exit status.
+
+    It is 1 for failures of this run only: older ones are told.
+    """
     from mediaflow.catalog import locations, runs, work
+    from mediaflow.catalog.failures import failures
     from mediaflow.cli.progress import Meter, QueueProgress, follow
+    from mediaflow.ops.gone import mark_gone_failures
     from mediaflow.ops.serving import Serving
 
+    mark_gone_failures(db, plan.scope.library)
     started = time.time()
+    before = set(failures(db, plan.scope))
     with Serving(plan.tasks) as serving:
         run, count = _enqueue(db, serving.connect, plan)
         if not json:
@@ -104,9 +111,11 @@ def _submit_and_wait(db: sqlite3.Connection, plan: Plan, json: bool) -> int:
                 note("Stopping. Nothing is lost: submit again, and it goes on from here.")
                 raise
     runs.end(db, run)
-    tally = work.tally(db, plan.scope)
+    done = work.tally(db, plan.scope)["done"]
+    found = failures(db, plan.scope)
+    old = before & set(found)
+    failed = len({failure.path for failure in found if failure not in old})
     seconds = round(time.time() - started, 1)
-    done, failed = tally["done"], tally["failed"]
     no_media = locations.skipped_in(db, run)
     count.endings += no_media
     if json:
@@ -121,6 +130,8 @@ def _submit_and_wait(db: sqlite3.Connection, plan: Plan, json: bool) -> int:
             note(f"{counted(warned, 'file')} with a warning: mediaflow list --warnings")
         if failed:
             note("`mediaflow failures` says why.")
+        if old:
+            note(f"{counted(len(old), 'older failure')}: mediaflow failures")
     return 1 if failed or plan.problems else 0
 
 

@@ -1,42 +1,62 @@
-"""Forget: take paths out of the catalog, with all that was found; originals are not touched."""
+"""Forget: remove paths from the catalog, with their findings; originals are not touched."""
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mediaflow.catalog import assets
 from mediaflow.catalog.database import transaction
 from mediaflow.catalog.locations import Scope, as_known
 from mediaflow.media import cache
+from mediaflow.ops.gone import Doubt, gone_files
 
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """How many locations, and how many assets that were nowhere else."""
+    """The number of removed locations, of assets that were at no other one, and of their copies elsewhere.
+
+    `kept` is how many files were kept for each doubt.
+    """
 
     locations: int
     assets: int
+    copies: int
+    kept: Counter[Doubt]
 
 
-def forget(db: sqlite3.Connection, scope: Scope, *, only_gone: bool = False) -> Forgotten:
-    """Forget the locations in `scope` (only those marked as gone), and assets that no location holds."""
+def forget(db: sqlite3.Connection, scope: Scope) -> Forgotten:
+    """Forget the locations in `scope`, and the assets that are at no other location."""
     condition, parameters = as_known(db, scope).where()
-    condition += " AND l.gone IS NOT NULL" if only_gone else ""
+    rows = db.execute(f"SELECT l.id FROM locations l WHERE {condition}", parameters)
+    return _remove(db, [row[0] for row in rows], Counter())
+
+
+def forget_gone(db: sqlite3.Connection, scope: Scope) -> Forgotten:
+    """Forget the files in `scope` that the disk does not have any more; keep those in doubt."""
+    gone, kept = gone_files(db, as_known(db, scope))
+    return _remove(db, [file.id for file in gone], kept)
+
+
+def _remove(db: sqlite3.Connection, ids: Sequence[int], kept: Counter[Doubt]) -> Forgotten:
+    these = (json.dumps(list(ids)),)
+    named = "id IN (SELECT value FROM json_each(?))"
+    copies, orphans = 0, []
     with transaction(db):
         held = db.execute(
-            f"SELECT DISTINCT l.asset FROM locations l WHERE {condition}", parameters
+            f"SELECT DISTINCT asset FROM locations WHERE {named} AND asset IS NOT NULL", these
         ).fetchall()
-        removed = db.execute(
-            f"DELETE FROM locations WHERE id IN (SELECT l.id FROM locations l WHERE {condition})", parameters
-        ).rowcount
-        orphans = []
+        removed = db.execute(f"DELETE FROM locations WHERE {named}", these).rowcount
         for (asset,) in held:
-            elsewhere = db.execute("SELECT 1 FROM locations WHERE asset = ? LIMIT 1", (asset,)).fetchone()
-            if asset is not None and not elsewhere:
+            elsewhere = db.execute("SELECT COUNT(*) FROM locations WHERE asset = ?", (asset,)).fetchone()[0]
+            copies += elsewhere
+            if not elsewhere:
                 orphans.append(assets.by_id(db, asset)["hash"])
                 assets.forget(db, asset)
     # After the catalog has let go: a crash here leaves files that pruning finds, not findings without files.
     for hash in orphans:
         cache.remove(hash, thumbnail=True)
-    return Forgotten(removed, len(orphans))
+    return Forgotten(removed, len(orphans), copies, kept)

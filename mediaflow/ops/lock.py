@@ -49,6 +49,37 @@ class Lock:
         self.taken = False
 
 
+class SharedLock:
+    """A named lock of this home that several processes hold at once, or one of them alone.
+
+    Child processes do not inherit it; the system releases it when its holder ends, however it ends.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._path = lock_path(name)
+        self._file = -1
+
+    def __enter__(self) -> SharedLock:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        os.close(self._file)
+
+    def share(self) -> None:
+        """Hold it together with others; waits while one process holds it alone."""
+        fcntl.flock(self._file, fcntl.LOCK_SH)
+
+    def take_alone(self) -> bool:
+        """Hold it alone; False when others hold it. A share that was held before is given up."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
 def holder(name: str) -> int | None:
     """The pid of the process that holds the lock, or None when nobody does."""
     try:

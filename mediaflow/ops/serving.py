@@ -1,10 +1,8 @@
-"""What `submit --wait` needs while it waits: everything running, and put back as it was afterwards."""
+"""The processes that `submit --wait` needs: started for it if necessary, and stopped after it."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import signal
 import subprocess
 import time
@@ -16,16 +14,10 @@ from redis.exceptions import RedisError
 from mediaflow.catalog.database import connect as open_catalog
 from mediaflow.errors import UnreachableError
 from mediaflow.ops.heal import Healer
-from mediaflow.ops.lock import lock_path
+from mediaflow.ops.lock import SharedLock
 from mediaflow.ops.processes import Planned, log_path, planned_workers, start_worker, stop_processes
-from mediaflow.ops.up import (
-    STOP_SECONDS,
-    is_up,
-    ready_file,
-    start_detached,
-    stop_running,
-    to_take_down,
-)
+from mediaflow.ops.running import WAITING, is_up, ready_file, start_detached, stop_running, to_take_down
+from mediaflow.ops.up import STOP_SECONDS
 from mediaflow.queues.connection import connect, explain, outside_url
 from mediaflow.queues.overview import served_queues
 from mediaflow.queues.recovery import live_jobs
@@ -40,14 +32,17 @@ LOST_SECONDS = 180
 
 
 class Serving:
-    """Starts, when first needed, what these tasks need and is not running; takes it down at the end."""
+    """Starts the processes that these tasks need and that do not run; stops them at the end.
+
+    Every command that waits holds the lock `waiting` with others. An `up` that such a command started
+    ends when it can have the lock alone, also after a crash of all of them.
+    """
 
     def __init__(self, tasks: Sequence[str]) -> None:
         self._needed = {"prepare", *tasks, "index"}
         self._connection: Redis | None = None
         self._local = True  # served by this home's `up`, and not from elsewhere
-        self._ours = False
-        self._gate = -1
+        self._waiting = SharedLock(WAITING)
         self._workers: dict[str, subprocess.Popen[bytes]] = {}
         self._looked = self._well = self._seen_live = 0.0
         self._healer = Healer()
@@ -56,9 +51,8 @@ class Serving:
         """The connection to a queue that is served. Raises UnreachableError when it cannot be had."""
         if self._connection is None:
             self._local = not self._served_from_outside()
-            if self._local and is_up() is None:
-                self._ours = True
-                start_detached()
+            if self._local and (is_up() is None or to_take_down().exists()):  # it may be starting
+                start_detached(while_waiting=True)
             self._connection = connect()
             self._serve_all(self._connection)
             self._looked = self._well = self._seen_live = time.monotonic()
@@ -87,37 +81,23 @@ class Serving:
             raise UnreachableError(trouble)
 
     def __enter__(self) -> Serving:
-        gate = lock_path("waiting")
-        gate.parent.mkdir(parents=True, exist_ok=True)
-        self._gate = os.open(gate, os.O_RDWR | os.O_CREAT, 0o600)
-        fcntl.flock(self._gate, fcntl.LOCK_SH)  # waits while another is taking everything down
+        self._waiting.__enter__()
+        self._waiting.share()  # waits while `up` is being stopped
         return self
 
     def __exit__(self, *error: object) -> None:
-        # Told to end once more, it still puts everything back.
-        before = [
-            (number, signal.signal(number, signal.SIG_IGN)) for number in (signal.SIGTERM, signal.SIGINT)
-        ]
+        # Another signal must not interrupt the stopping.
+        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        before = [(number, signal.signal(number, signal.SIG_IGN)) for number in numbers]
         try:
             stop_processes(self._workers.values(), STOP_SECONDS)
-            if self._ours:
-                to_take_down().touch()
-            self._take_down()
+            # The last one that waits stops `up`. It keeps the lock meanwhile: the next one starts another.
+            if to_take_down().exists() and self._waiting.take_alone():
+                stop_running()
         finally:
-            os.close(self._gate)
+            self._waiting.__exit__()
             for number, handler in before:
                 signal.signal(number, handler)
-
-    def _take_down(self) -> None:
-        """Stop the `up` that one of those who wait has started, when this is the last of them."""
-        if not to_take_down().exists():
-            return
-        try:
-            fcntl.flock(self._gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return
-        to_take_down().unlink(missing_ok=True)
-        stop_running()
 
     def _served_from_outside(self) -> bool:
         return outside_url() is not None and self._needed <= served_queues(connect())

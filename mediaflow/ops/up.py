@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import FrameType
 
 from redis.exceptions import RedisError
@@ -22,34 +19,30 @@ from mediaflow.fleet.settings import load_fleet
 from mediaflow.fleet.state import left_alone
 from mediaflow.media import cache
 from mediaflow.ops.heal import Healer
-from mediaflow.ops.lock import Lock, holder
+from mediaflow.ops.lock import Lock, SharedLock
 from mediaflow.ops.orphans import end_stopped_orphans
 from mediaflow.ops.processes import (
     CONTROLLER,
     keep_logs_short,
-    log_path,
     needs_queue,
     planned_fleet,
     planned_workers,
     stop_processes,
 )
+from mediaflow.ops.running import LOCK, WAITING, ready_file, to_take_down
 from mediaflow.ops.worker_process import STANDSTILL_SECONDS, WorkerProcess
 from mediaflow.queues import embedded
 from mediaflow.queues.connection import connect, explain
 from mediaflow.queues.overview import served_queues
-from mediaflow.settings import home, load_settings
+from mediaflow.settings import load_settings
 
 STOP_SECONDS = 20
 # After the workers: ending all boxes may take so much longer, with the look at the market that is under way.
 FLEET_STOP_SECONDS = 90
-# So long `down` waits for all of it.
-DOWN_SECONDS = 130
 # Less than the 5 seconds after which honcho kills what it has told to stop.
 PROCFILE_SECONDS = 4.5
 HEAL_SECONDS = 5
 TIDY_SECONDS = 600
-
-LOCK = "up"
 
 
 @dataclass(slots=True)
@@ -57,29 +50,35 @@ class Supervisor:
     """Runs the embedded queue and the workers until it is told to stop.
 
     `say` tells a person what happens. Workers that end are started again; the jobs they had in
-    their hands go back into the queue.
+    their hands go back into the queue. `while_waiting`: it ends when no command waits for work any more.
     """
 
     say: Callable[[str], None]
     queue_only: bool = False
+    while_waiting: bool = False
     _stop: bool = field(default=False, init=False)
     _server: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _running: list[WorkerProcess] = field(default_factory=list, init=False)
     _healer: Healer = field(default_factory=Healer, init=False)
     _said: str = field(default="", init=False)
+    _waiting: SharedLock = field(default_factory=lambda: SharedLock(WAITING), init=False)
 
     def run(self) -> None:
         """Start everything, watch it until SIGINT or SIGTERM, then stop it in order.
 
         Raises UsageError when another `up` runs on this home, UnreachableError without a queue.
         """
-        with Lock(LOCK) as lock:
+        # The lock of those who wait is released last: one that comes now must start another `up`.
+        with self._waiting, Lock(LOCK) as lock:
             if not lock.taken:
                 raise UsageError(f"mediaflow is up already (pid {lock.holder}). `mediaflow down` stops it.")
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                signal.signal(number, self._request_stop)
+                if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+                    signal.signal(number, self._request_stop)
             for left in (ready_file(), to_take_down()):  # by one that was killed
                 left.unlink(missing_ok=True)
+            if self.while_waiting:
+                to_take_down().touch()
             open_catalog().close()
             try:
                 self._start_all()
@@ -95,7 +94,20 @@ class Supervisor:
     def _request_stop(self, number: int, frame: FrameType | None) -> None:
         self._stop = True
 
+    def _is_unneeded(self) -> bool:
+        """Whether it runs only for commands that wait, and the last of them has ended.
+
+        From then on it holds their lock alone: a new one waits until it has stopped.
+        """
+        if not to_take_down().exists() or not self._waiting.take_alone():
+            return False
+        self._say("no command waits for this work any more")
+        return True
+
     def _start_all(self) -> None:
+        if self._is_unneeded():
+            self._stop = True
+            return
         if needs_queue():
             self._server = embedded.start()
             self._say("queue: embedded Valkey is up")
@@ -125,7 +137,7 @@ class Supervisor:
 
     def _watch(self) -> None:
         healed = tidied = answered = time.monotonic()
-        while not self._stop:
+        while not self._stop and not self._is_unneeded():
             time.sleep(0.2)
             now = time.monotonic()
             if self._server is not None and self._server.poll() is not None:
@@ -202,6 +214,7 @@ class Supervisor:
             self._outlast_workers()
         if self._server is not None:
             embedded.stop(self._server)
+        to_take_down().unlink(missing_ok=True)
         self._say("; ".join(filter(None, ["stopped", left_alone()])))
 
     def _outlast_workers(self) -> None:
@@ -210,58 +223,3 @@ class Supervisor:
         with contextlib.suppress(RedisError, UnreachableError), contextlib.closing(connect()) as connection:
             while served_queues(connection) and time.monotonic() < deadline:
                 time.sleep(0.1)
-
-
-def ready_file() -> Path:
-    """Exists while everything is up."""
-    return home() / "run" / "ready"
-
-
-def to_take_down() -> Path:
-    """Exists while an `up` runs that is to be stopped when nobody waits for its work any more."""
-    return home() / "run" / "take-down"
-
-
-def is_up() -> int | None:
-    """The pid of the `up` that runs on this home, or None."""
-    return holder(LOCK)
-
-
-def start_detached(seconds: float = 60) -> int:
-    """Start `mediaflow up` in the background and wait until all is up; returns its pid.
-
-    Raises UnreachableError with the end of its log when it does not come up.
-    """
-    log = log_path("up")
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mediaflow", "up"],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            break
-        if ready_file().exists() and is_up() == process.pid:
-            return process.pid
-        time.sleep(0.05)
-    tail = " / ".join(log.read_text(errors="replace").strip().splitlines()[-3:])
-    raise UnreachableError(f"mediaflow did not come up; {log} ends with: {tail}")
-
-
-def stop_running(seconds: float = DOWN_SECONDS) -> bool:
-    """Stop the `up` that runs on this home; False when none does."""
-    pid = is_up()
-    if pid is None:
-        return False
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + seconds
-    while is_up() is not None:
-        if time.monotonic() > deadline:
-            raise UnreachableError(f"mediaflow (pid {pid}) does not stop; its log is {log_path('up')}.")
-        time.sleep(0.05)
-    return True

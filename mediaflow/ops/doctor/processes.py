@@ -7,7 +7,7 @@ import time
 from mediaflow.ops.doctor.report import Examination
 from mediaflow.ops.lock import Lock, holder
 from mediaflow.ops.orphans import Worker, end_stopped_orphans, stopped_orphans, workers_of_home
-from mediaflow.ops.up import is_up, ready_file, to_take_down
+from mediaflow.ops.running import is_up, ready_file, to_take_down
 from mediaflow.queues.connection import outside_url
 
 # Workers end by themselves this long (seconds) after their `up` at most.
