@@ -13,7 +13,7 @@ import numpy as np
 from jobs.task import Finding, Task, find_task
 from mediaflow.errors import MediaError, NotMediaError
 from mediaflow.media.cache import rendition_folder, size_of
-from mediaflow.media.content import HEAD, described, hash_of, image_name, recording_name
+from mediaflow.media.content import HEAD, described, foreign, hash_of, image_name, recording_name
 from mediaflow.media.kinds import claims_medium
 from mediaflow.media.rendition import Rendition
 from mediaflow.models.device import at_once
@@ -54,15 +54,15 @@ class Prepare:
             head = file.read(HEAD)
             file.seek(0)
             if not head:
-                raise NotMediaError("not a media file (empty)")
-            if said := described(head):
-                raise NotMediaError(f"not a media file ({said})")
+                raise NotMediaError("the file is empty")
+            if described(head):
+                raise NotMediaError(foreign(head))
             try:
                 return self._prepared(file, item["asset"])
             except MediaError as error:
                 if not error.permanent or image_name(head) or recording_name(head):
                     raise
-                raise NotMediaError("not a media file (unknown format)") from error
+                raise NotMediaError(foreign(head)) from error
 
     def _prepared(self, file: BinaryIO, known: str | None) -> Result:
         """Make the rendition of an open original unless it is there; `known` is the hash, if unchanged."""

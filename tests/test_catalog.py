@@ -24,6 +24,7 @@ def test_a_new_catalog_is_at_the_newest_version(db: sqlite3.Connection) -> None:
 def test_an_older_catalog_is_brought_up_to_date_and_keeps_what_it_holds(home: Path, version: int) -> None:
     path = home / "catalog.sqlite"
     with closing(sqlite3.connect(path)) as old:
+        database.add_functions(old)
         for script in MIGRATIONS[:version]:
             old.executescript(script)
         old.execute(f"PRAGMA user_version = {version}")

@@ -70,11 +70,13 @@ def test_a_result_says_where_it_was_found(capsys: pytest.CaptureFixture[str]) ->
     ],
 )
 def test_a_misspelt_variable_is_named_and_not_the_file(
-    monkeypatch: pytest.MonkeyPatch, variable: str, words: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str, words: str
 ) -> None:
     monkeypatch.setenv(variable, "1")
     with pytest.raises(ConfigError) as caught:
-        read_settings(configs() / "mediaflow.yaml", Settings, PREFIX, skip=NOT_SETTINGS)
+        read_settings(
+            (configs() / "mediaflow.yaml", tmp_path / "none.yaml"), Settings, PREFIX, skip=NOT_SETTINGS
+        )
     assert str(caught.value).startswith(f"variable {variable}: ")
     assert words in str(caught.value)
     assert ".." not in str(caught.value)

@@ -70,7 +70,7 @@ def test_what_claims_to_be_a_medium_and_is_none_has_failed(
     done = answer("submit", str(folder), "--wait", status=1)
     assert (done["done"], done["failed"]) == (1, 3)
     reasons = {Path(each["path"]).name: each["reason"] for each in answer("failures")}
-    assert reasons["letter.jpg"] == "not a media file (text)"
+    assert reasons["letter.jpg"] == "not a media file: it looks like text"
     assert reasons["empty.mp4"] == "the file is empty"
     assert "PNG" in reasons["lost-ending"]
 

@@ -27,6 +27,8 @@ from tests.test_index import unit
 
 MANY = 3000
 
+BEFORE = 4  # the version of the catalog before filters had a table of their own
+
 
 @pytest.fixture(scope="module")
 def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]:
@@ -175,7 +177,7 @@ def test_the_moment_is_when_it_was_taken_or_else_when_it_was_written(
 def test_a_catalog_of_before_is_filtered_like_a_new_one(home: Path) -> None:
     media = ['{"taken": "2019-07-01T10:00:00+00:00"}', '{"taken": "0000"}', "{}", "no JSON"]
     with closing(sqlite3.connect(home / "old.sqlite")) as old:
-        for script in MIGRATIONS[: MIGRATIONS.index(searchable.MIGRATION)]:
+        for script in MIGRATIONS[:BEFORE]:
             old.executescript(script)
         for number, said in enumerate(media):
             old.execute(
@@ -188,7 +190,7 @@ def test_a_catalog_of_before_is_filtered_like_a_new_one(home: Path) -> None:
                 (f"{number}".encode(), number + 1),
             )
         old.execute("INSERT INTO findings VALUES (1, 'nsfw', 'm', '{\"verdict\": \"safe\"}', 1, 1)")
-        old.execute(f"PRAGMA user_version = {MIGRATIONS.index(searchable.MIGRATION)}")
+        old.execute(f"PRAGMA user_version = {BEFORE}")
         old.commit()
     with closing(connect(home / "old.sqlite")) as db:
         rows = db.execute("SELECT moment, safe FROM searchable ORDER BY asset_id").fetchall()

@@ -125,12 +125,17 @@ def storable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
+def add_functions(db: sqlite3.Connection) -> None:
+    """Add the SQL functions that migrations call."""
+    db.create_function("taken_seconds", 1, taken_seconds)
+    db.create_function("claims_medium", 1, lambda name: claims_medium(os.fsdecode(name)))
+
+
 def _migrate(db: sqlite3.Connection, path: Path) -> None:
     if _version(db) < len(MIGRATIONS):
-        db.create_function("taken_seconds", 1, taken_seconds)
+        add_functions(db)
         with transaction(db):
             # Another process may have migrated while this one waited for the lock.
-            db.create_function("claims_medium", 1, lambda name: claims_medium(os.fsdecode(name)))
             for script in MIGRATIONS[_version(db) :]:
                 for statement in _statements(script):
                     db.execute(statement)

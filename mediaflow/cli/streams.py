@@ -66,14 +66,14 @@ def prepare() -> None:
 
 
 def decoded(argument: str) -> str:
-    """Words of a person as text: in UTF-8, or else in the encoding of the locale, or else what is left."""
+    """Words of a person as text: in UTF-8, else in the encoding of the locale, else in Latin-1."""
     raw = os.fsencode(argument)
     for encoding in ("utf-8", locale.getencoding()):
         try:
             return raw.decode(encoding)
         except UnicodeDecodeError:
             continue
-    return raw.decode("utf-8", "replace")
+    return raw.decode("latin-1")
 
 
 def _text(raw: io.FileIO, replaced: TextIO | None) -> TextIO:

@@ -101,7 +101,13 @@ def not_media(head: bytes) -> MediaError:
     """Says what a file that no decoder takes looks like."""
     if name := recording_name(head):
         return MediaError(f"a damaged {name} file: it cannot be decoded")
-    return MediaError(f"not a media file ({described(head) or 'unknown format'})")
+    return MediaError(foreign(head))
+
+
+def foreign(head: bytes) -> str:
+    """The reason for a person why a file that begins so is no medium."""
+    said = described(head)
+    return f"not a media file: it looks like {said}" if said else "not a media file (unknown format)"
 
 
 def recording_name(head: bytes) -> str | None:
