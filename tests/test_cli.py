@@ -54,7 +54,7 @@ def known(colours: Path, tmp_path: Path) -> Path:
         (["worker", "dance"], 2, "no queue 'dance'"),
         (["up", "dance"], 2, "no part 'dance'"),
         (["show", "/nowhere"], 2, "is not known"),
-        (["forget", "/nowhere"], 2, "is known"),
+        (["forget", "/nowhere"], 2, "is not in library"),
         (["search"], 2, "Ask for something"),
         (["search", "x", "--since", "soon"], 2, "not a date"),
         (["search", "--like", "/nowhere"], 2, "not known"),
@@ -207,7 +207,7 @@ def test_a_dry_run_says_what_would_be_and_changes_nothing(colours: Path, tmp_pat
     assert answer("submit", str(tmp_path / "pile"), "--dry-run") == {
         "files": 1, "new": 1, "known": 0, "lacking": 0,
     }  # fmt: skip
-    assert "Nothing was enqueued" in mediaflow("submit", str(tmp_path / "pile"), "--dry-run").stdout
+    assert "nothing was queued" in mediaflow("submit", str(tmp_path / "pile"), "--dry-run").stdout
     assert answer("runs") == []
 
 
