@@ -1,4 +1,4 @@
-"""Files of another user: what to say where this user may not read or write."""
+"""Access rights: the messages for files of another user that this user may not read or write."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mediaflow.settings import configs, home, models_home
 
 
 def denial(path: str | bytes | Path) -> str:
-    """The message for a path that this user may not use: whose it is, and which variable names another."""
+    """The message for a path that this user may not use: its owner, and the variable that moves it."""
     path = Path(os.fsdecode(path)).absolute()
     shown = readable(str(path))
     advice = _advice(path)
@@ -19,7 +19,7 @@ def denial(path: str | bytes | Path) -> str:
 
 
 def denied(path: Path) -> bool:
-    """Whether this user may not read and write what exists of `path`, or may not look there."""
+    """Whether this user may not read and write `path`, or the nearest folder above it that exists."""
     for place in (path, *path.parents):
         try:
             place.lstat()

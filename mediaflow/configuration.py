@@ -14,7 +14,7 @@ from mediaflow.errors import ConfigError
 
 
 class Section(BaseModel):
-    """A part of a file of settings: it has no keys but those it names."""
+    """A section of a settings file; unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -29,8 +29,8 @@ def read_settings(
 
     The second file may be missing; its sections are merged into those of the first, its values replace them.
 
-    `tasks.ocr.workers` is PREFIX + TASKS__OCR__WORKERS; variables whose first part is in `skip` are no
-    settings of this file. Raises ConfigError with file and line (or the variable's name) for a wrong key or
+    `tasks.ocr.workers` is PREFIX + TASKS__OCR__WORKERS; variables whose first part is in `skip` do
+    not belong to this file. Raises ConfigError with file and line (or the variable's name) for a wrong key or
     value.
     """
     path, own = files
@@ -47,7 +47,7 @@ def read_settings(
         try:
             read = yaml.safe_load(value)
         except yaml.YAMLError:
-            raise ConfigError(f"variable {name}: {value!r} is no value that YAML knows.") from None
+            raise ConfigError(f"variable {name}: {value!r} is not a YAML value.") from None
         _put(tree, keys, read, name)
         origins[keys] = f"variable {name}"
     try:
@@ -124,7 +124,7 @@ def _explain(
             break
     name = ".".join(location)
     if first["type"] == "extra_forbidden":
-        # A variable may name something in a section that there is not.
+        # A variable may name a key of a section that does not exist.
         inside = (origin for keys, origin in origins.items() if keys[: len(location)] == location)
         where = next((origin for origin in inside if origin.startswith("variable")), where)
         similar = _similar_variable(where, known) or f"See the comments in {path}."

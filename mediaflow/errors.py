@@ -32,14 +32,14 @@ class StorageError(MediaflowError):
 
 
 class ModelError(MediaflowError):
-    """A model's files are missing, cannot be fetched, or are not what their SHA-256 says."""
+    """A model's files are missing, cannot be fetched, or do not have their SHA-256."""
 
 
 class MediaError(MediaflowError):
     """One file cannot be analysed.
 
-    `permanent` says that trying again cannot help: the file is empty, cut short, or no medium at all.
-    `blameless` says that something else than the file must change first: it is never given up.
+    `permanent` says that a retry cannot help: the file is empty, cut short, or no medium at all.
+    `blameless` says that the cause is not the file (a missing model or mount): it is never given up.
     """
 
     exit_status = 1
@@ -51,11 +51,11 @@ class MediaError(MediaflowError):
 
 
 class NotMediaError(MediaError):
-    """A file that neither its name nor its first bytes call a medium, and that no decoder reads.
+    """A file that is no medium by its name and its first bytes, and that no decoder reads.
 
     It is skipped, not failed.
     """
 
 
 class FindingError(MediaflowError):
-    """What a worker sent back breaks the rules for findings; it is refused and not stored."""
+    """A finding of a worker is invalid; it is rejected and not stored."""

@@ -1,4 +1,4 @@
-"""Paths: as a person types them, and as they may be shown. Names are bytes; terminals obey some of them."""
+"""Paths: from the form that a person types to the form that is safe on a terminal. File names are bytes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def absolute_path(path: str) -> str:
 
 
 def readable(path: str | bytes) -> str:
-    """The path in printable characters: bytes that are no UTF-8 and control characters are escaped."""
+    """The path in printable characters: bytes that are not UTF-8 and control characters are escaped."""
     try:
         text = os.fsencode(path).decode("utf-8", "backslashreplace")
     except UnicodeEncodeError:  # text that was never a path, with half a pair of surrogates

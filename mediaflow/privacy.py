@@ -1,4 +1,4 @@
-"""Privacy: what mediaflow makes is for its owner only. Findings say what is in somebody's photos."""
+"""Privacy: mediaflow's files, which describe private photos and speech, are readable by their owner only."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ _usual: int | None = None
 
 
 def keep_private() -> None:
-    """Have all files that this process and its children make readable by their owner only, and the home too.
+    """Make the home, and all files that this process and its children create, readable by their owner only.
 
-    Call it once, at the start of a process, before it makes anything. It makes no home: help, a dry run and
+    Call it once, at the start of a process, before it creates a file. It creates no home: help, a dry run and
     a misspelt MEDIAFLOW_HOME leave nothing behind.
     """
     global _usual
     _usual = os.umask(0o077)
     folder = home()
-    with suppress(OSError):  # another's folder, which this user may use: its rights are theirs to set
+    with suppress(OSError):  # another user's folder: its rights are not ours to change
         if folder.stat().st_mode & 0o077:
             folder.chmod(0o700)
 
 
 @contextmanager
 def as_usual() -> Iterator[None]:
-    """Files that a person asked for elsewhere get the rights that this person's files have."""
+    """Files that a person asked for elsewhere get the usual rights of this person's files."""
     mask = os.umask(0o077 if _usual is None else _usual)
     try:
         yield

@@ -12,7 +12,7 @@ from pydantic import Field
 from mediaflow.configuration import Section, read_settings
 
 PREFIX = "MEDIAFLOW_"
-# Variables that are not settings of this file: where things are, what tests use, other files' settings.
+# Variables that do not belong to this file: folders, variables of tests, settings of other files.
 NOT_SETTINGS = {"HOME", "CONFIG", "CONFIGS", "MODELS", "REDIS_URL", "TEST_MEDIA", "DEBUG", "FLEET", "BOX"}
 
 
@@ -68,7 +68,7 @@ class Settings(Section):
     renditions: RenditionSettings = RenditionSettings()
 
     def default_tasks(self) -> list[str]:
-        """The tasks that run when `submit` is not told which, in the order of the file."""
+        """The tasks that run when `submit` names none, in the order of the file."""
         return [name for name, task in self.tasks.items() if task.default]
 
 
@@ -99,7 +99,8 @@ def configs() -> Path:
 def user_configs() -> Path:
     """The folder of the user's own configuration files: MEDIAFLOW_CONFIG, or `config` in MEDIAFLOW_HOME.
 
-    It need not exist. A file in it holds only what differs from the file that came with mediaflow.
+    It need not exist. A file in it holds only the values that differ from those of the file that came with
+    mediaflow.
     """
     named = os.environ.get("MEDIAFLOW_CONFIG")
     return Path(named).expanduser().absolute() if named else home() / "config"
@@ -113,7 +114,7 @@ def models_home() -> Path:
 
 @lru_cache(maxsize=1)
 def load_settings() -> Settings:
-    """Read, override and check the settings: later ones win of the file, the user's file and the variables.
+    """Read and check the settings; the user's file overrides the file, and variables override both.
 
     Raises ConfigError with file and line (or the variable's name) for a wrong key or value.
     """

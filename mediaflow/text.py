@@ -1,4 +1,4 @@
-"""Text normalization, the same for the index and for queries, so that a word is found as it stands.
+"""Text normalization, the same for the index and for queries, so that a word is found in any spelling.
 
 The full-text tables hold tokens made here, joined with spaces; SQLite's tokenizer only splits at the spaces.
 """
@@ -9,11 +9,11 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-# A longer word is cut, in the index and in a query alike.
+# Longer words are cut, in the index and in queries alike.
 MAX_TOKEN = 64
-# How much of a line without spaces is joined with the next passage.
+# Characters of a line without spaces that are joined with the next passage.
 MAX_BRIDGE = 20
-# ASCII characters besides letters and digits that are in tokens; SQLite's tokenizer is told of them.
+# ASCII characters besides letters and digits that tokens contain; the FTS5 tables name them as `tokenchars`.
 SYMBOLS = "$+<=>|~"
 
 # The scripts that are written without spaces, as in a class of a regular expression.
@@ -38,10 +38,10 @@ _LINE_END, _LINE_START = (
     re.compile(f"[{_UNSPACED}]{{1,{MAX_BRIDGE}}}$"),
     re.compile(f"[{_UNSPACED}]{{1,{MAX_BRIDGE}}}"),
 )
-# What a word is divided with at the end of a line, and what may follow it unseen.
+# Hyphens that divide a word at the end of a line, and invisible characters that may follow them.
 HYPHENS = "-\u2010\u2011\u2012\u2013\u2212\xac\xad\u2e17=\u200b\u200c\u200d\ufeff"
 
-# What may stand raised after a word without being part of it: the number of a footnote, a trade mark.
+# Raised signs after a word that are not part of it: the number of a footnote, a trade mark.
 _RAISED = re.compile("[\xaa\xb2\xb3\xb9\xba\u2070-\u2079\u2120\u2122]")
 
 # German (and Danish, Norwegian, Swedish) spellings of letters that a keyboard lacks, after decomposition.
@@ -55,12 +55,12 @@ _IGNORED = re.compile(
     "[\u034f\u0640\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8"
     "\U0001f3fb-\U0001f3ff\U000e0000-\U000e0fff]"
 )
-# Modifier letters that people use for an apostrophe, and the slash within ½.
+# Modifier letters that are used as an apostrophe, and the slash within ½.
 _APART = re.compile("[\u02b9-\u02c0\u2044]")
 
 
 class _Characters(dict[int, str]):
-    """What becomes of each character of decomposed, casefolded text; worked out when it first comes by."""
+    """The replacement of each character of decomposed, casefolded text; computed at its first use."""
 
     def __missing__(self, code: int) -> str:
         self[code] = value = _character(chr(code))
@@ -71,9 +71,9 @@ _TABLE = _Characters()
 
 
 def fold(text: str) -> str:
-    """Text in the form in which it is compared: words apart by spaces, without case, accents and variants.
+    """Text in the form in which it is compared: words between spaces, without case, accents and variants.
 
-    Applied again it changes nothing.
+    It is idempotent.
     """
     return _compose(_decompose(text))
 
@@ -96,14 +96,14 @@ def split(folded: str) -> Iterator[str]:
 
 
 def pieces(chunk: str) -> list[str]:
-    """A folded text without spaces, cut where it changes to or from a script that is written so."""
+    """A folded text without spaces, cut where it changes to or from a script that is written without them."""
     return [piece for piece in _UNSPACED_RUN.split(chunk) if piece]
 
 
 def document(text: str, following: str = "") -> str:
-    """What the index holds for a text: its tokens, and those of other ways to type what stands there.
+    """The index entry of a text: its tokens, and those of other spellings of its words.
 
-    `following` is the text that comes after it: a word may be divided between them.
+    `following` is the next text: a word may be divided between the two.
     """
     joined = _joined_words(text.splitlines(), following.splitlines())
     bare = [_RAISED.sub(" ", chunk) for chunk in text.split() if _RAISED.search(chunk)]
@@ -158,7 +158,7 @@ def _character(character: str) -> str:
 
 
 def _is_accent(combining: int) -> bool:
-    """Whether people leave out marks of this class: accents, and vowel points of Hebrew and Arabic.
+    """Whether marks of this class are usually left out: accents, and vowel points of Hebrew and Arabic.
 
     Vowel signs, tone marks and viramas of the scripts of India and beyond, and the voicing of kana make
     another word.
@@ -174,7 +174,7 @@ def _without_stroke(letter: str) -> str:
 
 
 def _joined_words(lines: list[str], following: list[str]) -> list[str]:
-    """The words that are divided at the ends of lines, and at the end of the text, put together."""
+    """The words that are divided at the ends of lines and of the text, joined."""
     lines = [line for line in lines if line.strip()]
     after = next((line for line in following if line.strip()), "")
     tail, head = _LINE_END.search(lines[-1].rstrip() if lines else ""), _LINE_START.match(after.lstrip())
@@ -182,7 +182,7 @@ def _joined_words(lines: list[str], following: list[str]) -> list[str]:
 
 
 def _undivided(lines: list[str]) -> Iterator[str]:
-    parts: list[str] = []  # of the word that is open at the end of the line before
+    parts: list[str] = []  # of the word that the previous line leaves unfinished
     for line in lines:
         chunks = line.split()
         if not chunks:
@@ -202,7 +202,7 @@ def _is_divided(chunk: str) -> bool:
 
 
 def _neighbours(parts: list[str]) -> Iterator[str]:
-    """All ways to put neighbouring parts together: some of the hyphens may belong to the word."""
+    """All ways to join neighbouring parts: some of the hyphens may belong to the word."""
     parts = parts[:6]
     for first in range(len(parts)):
         for last in range(first + 2, len(parts) + 1):

@@ -118,7 +118,7 @@ DAMAGES: dict[str, tuple[Callable[[str], object], str, str]] = {
     "a snapshot of another catalog": (
         lambda _: change("UPDATE identity SET catalog = 'other'"),
         "index",
-        "none of this catalog",
+        "of another catalog",
     ),
     "a snapshot half made": (
         lambda _: (index_folder() / "index.partial").write_bytes(b"x"),

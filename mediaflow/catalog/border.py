@@ -1,4 +1,4 @@
-"""The border to SQLite: what it refuses comes out of it as an error of ours.
+"""The border to SQLite: its errors are translated into those of mediaflow.
 
 Errors in the statements themselves stay what they are: constraints and the syntax of FTS5 queries
 are for the caller.

@@ -39,7 +39,7 @@ def connect(path: Path | None = None) -> Connection:
         try:
             return _open(path)
         except StorageError:
-            # SQLite shares a table of contents of the log between processes, in a file that is made anew
+            # SQLite shares an index of the log between processes, in a file that is made again
             # when all have closed the catalog. Without room for it, it is kept in memory, by one process.
             return _open(path, alone=True)
     except sqlite3.Error as error:
@@ -113,8 +113,8 @@ def savepoint(db: sqlite3.Connection) -> Iterator[None]:
 
 
 def _undo(db: sqlite3.Connection, statement: str) -> None:
-    # After some errors (a full disk) SQLite has undone everything itself. What else it says here must
-    # not hide the first error: that one is raised, and the journal is undone by whoever opens it next.
+    # After some errors (a full disk) SQLite has rolled back by itself. A second error must not hide the
+    # first one, which is raised; the next process that opens the catalog rolls the journal back.
     if db.in_transaction:
         with suppress(sqlite3.Error, MediaflowError):
             db.execute(statement)
@@ -145,10 +145,10 @@ def _migrate(db: sqlite3.Connection, path: Path) -> None:
 
 
 def _index_text(db: sqlite3.Connection) -> None:
-    """Index the text that is not yet: all of it after an update, or rows that another program added.
+    """Index the unindexed text: all of it after an update, or rows that another program added.
 
     All processes that open the catalog take turns, a batch each in a transaction of its own, until it is
-    done: one that is killed loses its batch only, and no search looks into half an index.
+    done: a killed one loses its batch only, and no search uses half an index.
     """
     if not any(fulltext.unindexed(db, name) for name in fulltext.NAMES):
         return

@@ -1,4 +1,4 @@
-"""Failures: every file or task that did not work, with its reason; trying again, and dismissing."""
+"""Failures: every file or task that failed, with its reason; retrying and dismissing them."""
 
 from __future__ import annotations
 
@@ -73,10 +73,10 @@ def failures(
 
 
 def give_up(db: sqlite3.Connection, job: str, reason: str) -> None:
-    """Write down that a job failed for good: what it had in hand is listed with `reason`, not waited for.
+    """Record that a job failed for good: its files and work items fail with `reason`; no run waits for them.
 
-    A job that was to store findings takes with it what its maker found; one that has what a box gave
-    back what is still wanted of its maker, whose files it has.
+    The failure of a job that stores findings includes the work of the job that made it; the same holds for a
+    job of items that a box gave back.
     """
     locations.give_up(db, job, reason)
     work.give_up(db, job, reason)
@@ -87,14 +87,14 @@ def give_up(db: sqlite3.Connection, job: str, reason: str) -> None:
 
 
 def reset(db: sqlite3.Connection, scope: Scope, failed: Sequence[Failure]) -> None:
-    """Forget the attempts of these failures: each is due now, as often as a new one."""
+    """Reset these failures: each is due now, with as many attempts as a new one."""
     _set(db, scope.library, failed, "permanent = 0, attempts = 0, due = 0, dismissed = 0")
 
 
 def dismiss(db: sqlite3.Connection, scope: Scope, failed: Sequence[Failure]) -> None:
-    """Neither list nor count these failures any more, nor try them again, until `reset` or another content.
+    """Stop listing, counting and retrying these failures, until `reset` or a change of the content.
 
-    A task has failed on the content of a file: it is dismissed for all copies.
+    A task fails on the content of a file: its failure is dismissed for all copies.
     """
     _set(db, scope.library, failed, "due = NULL, dismissed = 1")
 

@@ -1,8 +1,8 @@
 """The full-text tables: `passages_words` and `names_words`, filled with the tokens of mediaflow/text.py.
 
-SQLite cannot make the tokens, so triggers only write down which rows lack them (`*_unindexed`); code that
-adds rows calls `index` in the same transaction. What others have added, and all rows after a change of the
-tokens, is indexed when the catalog is next opened (`mediaflow/catalog/database.py`).
+SQLite cannot make the tokens, so triggers only list the rows that lack them (`*_unindexed`); code that
+adds rows calls `index` in the same transaction. Rows of other programs, and all rows after a change of the
+tokens, are indexed when the catalog is next opened (`mediaflow/catalog/database.py`).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from mediaflow import text
 Name = Literal["passages", "names"]
 NAMES: tuple[Name, ...] = ("passages", "names")
 TABLES = {"passages": "passages", "names": "locations"}
-# Rows of a transaction: few enough that other writers wait a fraction of a second.
+# Rows of a transaction: other writers wait a fraction of a second for it.
 BATCH = 5_000
-# From here on it takes long enough to say so.
+# Progress is shown from this number of rows.
 MIN_SHOWN = 10_000
 
 _ROWS = {
@@ -30,7 +30,7 @@ _ROWS = {
 
 
 def index(db: sqlite3.Connection, name: Name, limit: int = -1) -> None:
-    """Index the rows of `name` that are not yet, at most `limit`, lowest ids first."""
+    """Index at most `limit` of the unindexed rows of `name`, lowest ids first."""
     rows = db.execute(f"{_ROWS[name]} ORDER BY u.id LIMIT ?", (limit,)).fetchall()
     db.executemany(
         f"INSERT OR REPLACE INTO {name}_words (rowid, words) VALUES (?, ?)",
@@ -43,7 +43,7 @@ def index(db: sqlite3.Connection, name: Name, limit: int = -1) -> None:
 
 
 def unindexed(db: sqlite3.Connection, name: Name) -> bool:
-    """Whether rows of `name` are not in the full text."""
+    """Whether some rows of `name` are not in the full text yet."""
     return db.execute(f"SELECT 1 FROM {name}_unindexed LIMIT 1").fetchone() is not None
 
 
@@ -70,7 +70,7 @@ def rebuild(db: sqlite3.Connection, name: Name) -> None:
 
 
 class Progress:
-    """Says on standard error how far indexing is: a line that changes on a terminal, else one line."""
+    """The progress of indexing on standard error: a line that changes on a terminal, else one line."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
@@ -79,7 +79,7 @@ class Progress:
             _write(f"mediaflow: indexing {self._total:,} texts for search, once after an update\n")
 
     def show(self) -> None:
-        """Say how much is done by now, by this process and others."""
+        """Show how much is done so far, by this process and others."""
         if self._total >= MIN_SHOWN and _is_terminal():
             percent = 100 - 100 * self._left() // self._total
             end = "\n" if percent == 100 else ""
@@ -90,7 +90,7 @@ class Progress:
 
 
 def _is_terminal() -> bool:
-    with suppress(ValueError):  # it is closed
+    with suppress(ValueError):  # standard error is closed
         return sys.stderr is not None and sys.stderr.isatty()
     return False
 

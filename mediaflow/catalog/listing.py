@@ -1,4 +1,4 @@
-"""Listing: what the catalog knows of the files of a library, and which libraries there are."""
+"""Listing: the known files of a library, and the libraries of the catalog."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STATE = (
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """The files that a listing shows. Times are Unix seconds; `until` is not included any more."""
+    """The files that a listing shows. Times are Unix seconds; `until` is exclusive."""
 
     kind: str | None = None
     state: str | None = None
@@ -124,7 +124,7 @@ def _listed(row: sqlite3.Row) -> Listed:
 
 def media_date(taken: str | None, mtime_ns: int) -> float:
     """The time of a file in Unix seconds: when it was taken, where that is a date, or else last written."""
-    # Cameras write all sorts of things; the file's time stands in for what is no date.
+    # Cameras sometimes write text that is no date; then the file's time is used.
     with suppress(ValueError, TypeError, OverflowError, OSError):
         if taken:
             return datetime.fromisoformat(taken).timestamp()
@@ -148,12 +148,12 @@ def library_names(db: sqlite3.Connection) -> list[str]:
 
 
 def libraries_of(db: sqlite3.Connection, scope: Scope) -> list[str]:
-    """The libraries, whatever the one of `scope`, that have something at its roots."""
+    """The libraries, other than that of `scope` too, that have files at its roots."""
     return [name for name in library_names(db) if has_any(db, Scope(name, scope.roots))]
 
 
 def has_any(db: sqlite3.Connection, scope: Scope) -> bool:
-    """Whether the catalog knows anything in `scope`, also what is gone."""
+    """Whether the catalog knows any file in `scope`; files that are gone count."""
     condition, parameters = scope.where()
     return bool(
         db.execute(f"SELECT EXISTS (SELECT 1 FROM locations l WHERE {condition})", parameters).fetchone()[0]

@@ -1,4 +1,4 @@
-"""Locations: the paths at which assets were seen, and where each stands on its way."""
+"""Locations: the paths at which assets were seen, and the state of each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mediaflow.media.kinds import ending
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """A library and the roots in it that a command is about; no roots mean the whole library."""
+    """A library, and roots in it that limit a command; without roots, the whole library."""
 
     library: str
     roots: tuple[bytes, ...] = ()
@@ -40,7 +40,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the catalog knows of one name in a folder. `changed` says which state of it was read."""
+    """The catalog's state of one name in a folder; `changed` is the version of the row that was read."""
 
     size: int
     mtime_ns: int
@@ -51,7 +51,7 @@ class Known:
     gone: bool
 
     def settled(self) -> bool:
-        """Whether nothing more is to be done about it: prepared, no medium, or failed for good."""
+        """Whether no work is left for it: prepared, no medium, or failed for good."""
         return self.state in ("done", "skipped") or (self.state == "failed" and self.due is None)
 
 
@@ -59,7 +59,7 @@ class Known:
 class Candidate:
     """A file to be enqueued; `seen` is the `changed` of the row it was compared with, None for none.
 
-    `root` is how many bytes of its path are the root that was submitted, 0 where that is not known.
+    `root` is the length in bytes of the submitted root of its path, 0 where that is not known.
     """
 
     folder: bytes
@@ -83,7 +83,7 @@ def known_in(db: sqlite3.Connection, library: str, folder: bytes) -> dict[bytes,
 def enqueue(
     db: sqlite3.Connection, library: str, run: int, job: str, files: Iterable[Candidate]
 ) -> list[int]:
-    """Write down that `job` of `run` will prepare these files; returns the ids of those written.
+    """Record these files, to be prepared by `job` of `run`; returns the ids of the entered ones.
 
     A file whose row another process has written since it was compared is left to that process.
     """
@@ -139,7 +139,7 @@ def mark_gone(db: sqlite3.Connection, library: str, folder: bytes, names: Iterab
 
 
 def mark_back(db: sqlite3.Connection, library: str, folder: bytes, names: Iterable[bytes]) -> None:
-    """Take back the mark of names that are in `folder` again, unchanged."""
+    """Remove the mark from names that are in `folder` again, unchanged."""
     now = time.time()
     db.executemany(
         "UPDATE locations SET gone = NULL, changed = ? WHERE library = ? AND folder = ? AND name = ?",
@@ -169,7 +169,7 @@ def count(db: sqlite3.Connection, scope: Scope) -> int:
 def paths(db: sqlite3.Connection, job: str, ids: Sequence[int]) -> dict[int, tuple[bytes, str | None, bytes]]:
     """(path, hash of the asset it is known to hold or None, root) of locations by id that are `job`'s.
 
-    The root is what was submitted: no link below it may be followed. Where it is not known, it is the folder.
+    The root is the submitted path: no link below it may be followed. Where it is not known, it is the folder.
     """
     rows = db.execute(
         "SELECT l.id, l.folder, l.name, a.hash, l.root FROM locations l LEFT JOIN assets a ON a.id = l.asset"
@@ -184,7 +184,7 @@ def paths(db: sqlite3.Connection, job: str, ids: Sequence[int]) -> dict[int, tup
 
 
 def prepared(db: sqlite3.Connection, location: int, asset: int) -> None:
-    """The location holds `asset`, and its rendition is made. Its job may come by again after a crash."""
+    """The location holds `asset`, and its rendition is made. After a crash its job may run again."""
     db.execute(
         "UPDATE locations SET asset = ?, state = 'done', reason = NULL, permanent = 0, due = NULL,"
         " attempts = 0, changed = ? WHERE id = ?",
@@ -209,7 +209,7 @@ def failed(
 
 
 def skip(db: sqlite3.Connection, location: int, reason: str) -> None:
-    """The location holds no medium, for `reason`: it is opened again only when it has changed."""
+    """Mark the location as no medium, for `reason`: it is opened again only when it has changed."""
     db.execute(
         "UPDATE locations SET asset = NULL, state = 'skipped', reason = ?, permanent = 0, due = NULL,"
         " attempts = 0, job = NULL, changed = ? WHERE id = ? AND state = 'queued'",
@@ -240,7 +240,7 @@ def give_up(db: sqlite3.Connection, job: str, reason: str) -> None:
 
 
 def is_for(db: sqlite3.Connection, location: int, job: str) -> bool:
-    """Whether the location is still `job`'s: it may have been forgotten, or changed and enqueued anew."""
+    """Whether the location still belongs to `job`: it may be forgotten, or changed and enqueued again."""
     row = db.execute("SELECT 1 FROM locations WHERE id = ? AND job = ?", (location, job)).fetchone()
     return row is not None
 
@@ -263,7 +263,7 @@ def of_path(db: sqlite3.Connection, path: bytes, library: str | None = None) -> 
 
 
 def as_known(db: sqlite3.Connection, scope: Scope) -> Scope:
-    """The scope, with each root that holds nothing in the Unicode form in which it does."""
+    """The scope, with each root in the Unicode form in which the catalog has files below it."""
     roots = (
         next((f for f in forms_of(root) if _holds(db, Scope(scope.library, (f,)))), root)
         for root in scope.roots
@@ -279,7 +279,7 @@ def _holds(db: sqlite3.Connection, scope: Scope) -> bool:
 
 
 def forms_of(path: bytes) -> list[bytes]:
-    """The path as it is, then with folders and name composed (NFC) or decomposed (NFD), each for itself."""
+    """The path as given, then with folders and name each composed (NFC) or decomposed (NFD)."""
     folders, name = os.path.split(os.fsdecode(path))
     names = [name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))]
     parents = [folders, *(unicodedata.normalize(form, folders) for form in ("NFC", "NFD"))]

@@ -1,4 +1,4 @@
-"""Passages: text that was read or heard, cut into pieces that a search can answer with."""
+"""Passages: recognised text and speech, cut into pieces that a search can return."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 from mediaflow.catalog import fulltext
 
-# Long enough to hold a thought for the text encoder, short enough to name the second it was said.
+# Long enough to have a meaning for the text encoder, short enough to tell the second of the speech.
 MAX_CHARACTERS = 320
 SOURCES = {"ocr": "ocr", "transcribe": "speech"}
 
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A piece of text with its page, or with when it was said or seen (seconds)."""
+    """A piece of text with its page, or with its time in the recording (seconds)."""
 
     text: str
     page: int | None = None
@@ -70,7 +70,7 @@ def _join(pieces: Iterable[Passage], apart: str) -> Iterator[Passage]:
 
 
 def replace(db: sqlite3.Connection, asset: int, source: str, passages: list[Passage]) -> bool:
-    """Put these in the place of the asset's passages of `source`; False when they are the same already."""
+    """Replace the asset's passages of `source` by these; False when they are the same already."""
     old = [(row["text"], row["page"], row["start"], row["end"]) for row in of(db, asset, source)]
     new = [(passage.text, passage.page, passage.start, passage.end) for passage in passages]
     if old == new:

@@ -1,4 +1,4 @@
-"""Runs: one for each `submit`, with what it found."""
+"""Runs: one for each `submit`, with its counts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Count:
-    """What a submit counted: files seen, new (or changed), known, gone since, and skipped by reason.
+    """The counts of a submit: files seen, new (or changed), known, gone since, and skipped by reason.
 
     `endings` are those of the names that were skipped as unsupported, as `.pdf`.
     """
@@ -42,7 +42,7 @@ def begin(db: sqlite3.Connection, library: str, roots: Sequence[bytes], tasks: S
 
 
 def counted(db: sqlite3.Connection, run: int, count: Count) -> None:
-    """Write down what the run's walk counted."""
+    """Record the counts of the run's walk."""
     db.execute(
         "UPDATE runs SET files = ?, new = ?, known = ?, gone = ?, skipped = ? WHERE id = ?",
         (count.files, count.new, count.known, count.gone, json.dumps(count.skipped), run),

@@ -1,8 +1,8 @@
-"""The table `searchable`: what every search filters by, one narrow row for each location that is there.
+"""The table `searchable`: the columns that searches filter by, one narrow row for each location not gone.
 
-A search looks at hundreds of thousands of candidates; here a filter costs one look into one index. Triggers
-keep the table equal to the view `searchable_now`, whichever function writes the other tables; `mediaflow
-doctor` compares the two.
+A search has hundreds of thousands of candidates; with this table a filter costs one lookup in one index.
+Triggers keep the table equal to the view `searchable_now`, whichever function writes the other tables;
+`mediaflow doctor` compares the two.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _TABLE = """
         safe INTEGER NOT NULL,
         moment REAL NOT NULL
     );
-    -- A file shows nothing unsafe when all verdicts say so, or when it shows nothing.
+    -- A file is safe when all verdicts say so, or when it has no pictures.
     CREATE VIEW searchable_now AS
         SELECT l.id AS location, l.asset AS asset_id, l.library AS library, a.kind AS kind,
                (EXISTS (SELECT 1 FROM findings f WHERE f.asset = a.id AND f.task = 'nsfw'
@@ -71,10 +71,9 @@ MIGRATION = _TABLE + "".join(
 
 
 def taken_seconds(taken: object) -> float | None:
-    """When a picture was taken, in Unix seconds, of ISO 8601 text; None for what is no date.
+    """The time of ISO 8601 text in Unix seconds; None where the text is no date, as cameras sometimes write.
 
-    Without an offset it is a time of this machine's zone: cameras know no other. They write all sorts of
-    things besides dates.
+    Without an offset it is taken as a time of this machine's zone.
     """
     if not isinstance(taken, str):
         return None
@@ -85,7 +84,7 @@ def taken_seconds(taken: object) -> float | None:
 
 
 def differences(db: sqlite3.Connection) -> int:
-    """How many rows of `searchable` are missing, wrong or too many."""
+    """The number of rows of `searchable` that are missing, wrong or superfluous."""
     now, then = "SELECT * FROM searchable_now", "SELECT * FROM searchable"
     row = db.execute(
         "SELECT COUNT(DISTINCT location) FROM"
@@ -95,6 +94,6 @@ def differences(db: sqlite3.Connection) -> int:
 
 
 def refill(db: sqlite3.Connection) -> None:
-    """Make `searchable` again from the tables that it comes from."""
+    """Rebuild `searchable` from the tables that it is derived from."""
     db.execute("DELETE FROM searchable")
     db.execute("INSERT INTO searchable SELECT * FROM searchable_now")

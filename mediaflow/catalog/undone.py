@@ -1,4 +1,4 @@
-"""What is left undone and nobody is at it: failures that are due again, and work whose job is lost."""
+"""Undone work that is in no job: failures that are due again, and work whose job is lost."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass
 
-# What failed later than now was written down before the clock was put back: that must not make it wait.
+# A failure later than now was entered before the clock was set back, which must not delay the retry.
 _DUE = "state = 'failed' AND due IS NOT NULL AND (due <= :now OR changed > :now)"
 _LOST = "job IN (SELECT value FROM json_each(:jobs))"
 
@@ -25,12 +25,12 @@ class Undone:
 
 
 def due(db: sqlite3.Connection) -> list[Undone]:
-    """What failed and is to be tried again now."""
+    """The failures that are due for a retry."""
     return _files(db, _DUE, _DUE)
 
 
 def lost(db: sqlite3.Connection, jobs: Collection[str]) -> list[Undone]:
-    """What waits for jobs that will never come."""
+    """The files and work items that wait for these lost jobs."""
     if not jobs:
         return []
     return _files(db, f"state = 'queued' AND {_LOST}", f"state = 'wanted' AND {_LOST}", jobs)

@@ -12,7 +12,7 @@ from mediaflow.catalog.locations import Candidate, Scope
 
 # A row that asks for nothing more by itself.
 SETTLED = "(w.state IN ('done', 'skipped') OR (w.state = 'failed' AND w.due IS NULL))"
-# What nobody can look at (any more) is not waited for: it is gone, or listed as a file that cannot be read.
+# Work on an asset without a readable location is not waited for: it is gone, or listed as failed.
 THERE = (
     "EXISTS (SELECT 1 FROM locations l WHERE l.asset = w.asset AND l.gone IS NULL AND l.state != 'failed')"
 )
@@ -21,7 +21,7 @@ THERE = (
 def want(
     db: sqlite3.Connection, asset: int, task: str, model: str, job: str, live: Container[str] = ()
 ) -> bool:
-    """Write down that `job` will do this; False when it is done, failed for good, or in a live job."""
+    """Record this work item for `job`; False when it is done, failed for good, or in a live job."""
     row = db.execute(
         f"SELECT {SETTLED}, w.state, w.job FROM work w WHERE asset = ? AND task = ? AND model = ?",
         (asset, task, model),
@@ -38,17 +38,17 @@ def want(
 
 
 def skip(db: sqlite3.Connection, asset: int, task: str, model: str) -> None:
-    """Write down that the task does not apply to this asset."""
+    """Record that the task does not apply to this asset."""
     _settle(db, asset, task, model, "skipped")
 
 
 def finish(db: sqlite3.Connection, asset: int, task: str, model: str, box: str | None = None) -> None:
-    """Write down that the findings are in the catalog, and which box they are of."""
+    """Record that the findings are in the catalog, and the box that computed them."""
     _settle(db, asset, task, model, "done", box=box)
 
 
 def reopen(db: sqlite3.Connection, asset: int, task: str, model: str) -> None:
-    """Want again what is done or under way; no job has it yet. What a box found of it is to be checked."""
+    """Want a work item again that is done or in work, without a job. A finding of a box is to be checked."""
     db.execute(
         "UPDATE work SET state = 'wanted', job = 'none', changed = ?"
         " WHERE asset = ? AND task = ? AND model = ?",
@@ -65,7 +65,7 @@ def fail(
     permanent: bool,
     blameless: bool = False,
 ) -> None:
-    """Write down why the task failed; what was found earlier stays done. Tried again: `retries.due`."""
+    """Record why the task failed; earlier findings stay. `retries.due` decides on retries."""
     row = db.execute(
         "SELECT attempts, state, box FROM work WHERE asset = ? AND task = ? AND model = ?",
         (asset, task, model),
@@ -73,7 +73,7 @@ def fail(
     if row and row[1] == "failed":
         return  # written down before
     if row and row[2] is not None:
-        # It was to be checked: what the box found stays, and says nothing for it or against it.
+        # It was to be checked: the box's finding stays, and counts neither for nor against the box.
         finish(db, asset, task, model, row[2])
         return
     attempts = row[0] + 1 if row else 1
@@ -105,7 +105,7 @@ def _settle(
 
 
 def give_up(db: sqlite3.Connection, job: str, reason: str) -> None:
-    """What is wanted of `job` will not be done by it."""
+    """Fail the work items that are wanted of `job`."""
     for row in db.execute(
         "SELECT asset, task, model FROM work WHERE job = ? AND state = 'wanted'", (job,)
     ).fetchall():
@@ -113,7 +113,7 @@ def give_up(db: sqlite3.Connection, job: str, reason: str) -> None:
 
 
 def drop_unfinished(db: sqlite3.Connection, asset: int, task: str, models: Sequence[str]) -> None:
-    """Take what is wanted or failed with other models than these out of the ledger: nobody will do it."""
+    """Remove work items of other models than these that are wanted or failed: no worker will do them."""
     others = f"asset = ? AND task = ? AND model NOT IN ({','.join('?' * len(models))})"
     db.execute(
         f"UPDATE work SET state = 'done', job = NULL WHERE {others} AND state = 'wanted' AND box IS NOT NULL",
@@ -210,8 +210,8 @@ def open_tasks(db: sqlite3.Connection, scope: Scope) -> dict[str, int]:
 def tally(db: sqlite3.Connection, scope: Scope) -> dict[str, int]:
     """Files in `scope` that are done, failed (themselves or in any task) or still open.
 
-    A dismissed failure of a task does not count; a file that could not be prepared, and was dismissed,
-    is neither done nor failed.
+    Dismissed failures of tasks do not count; a file whose failure to be prepared was dismissed is neither
+    done nor failed.
     """
     condition, parameters = scope.where()
     row = db.execute(
@@ -237,7 +237,7 @@ def forget_text(db: sqlite3.Connection, asset: int, source: str) -> None:
 
 
 def settled_since(db: sqlite3.Connection, since: float) -> dict[str, int]:
-    """How many pieces of work were done or failed since a time, by task; files prepared as `prepare`."""
+    """How many work items were done or failed since a time, by task; prepared files as `prepare`."""
     counts = {
         "prepare": db.execute(
             "SELECT COUNT(*) FROM locations WHERE changed >= ? AND state != 'queued' AND gone IS NULL",
@@ -252,7 +252,7 @@ def settled_since(db: sqlite3.Connection, since: float) -> dict[str, int]:
 
 
 def completeness(db: sqlite3.Connection) -> dict[str, object]:
-    """Whether all that is wanted of everything known is done, and what is not: the proof of `status`."""
+    """Whether all wanted work is done, with the numbers of open and failed items, for `status`."""
     soon = time.time() + retries.WAITED_FOR_SECONDS
     is_open = "COALESCE(SUM(state != 'failed' OR COALESCE(due < ?, 0)), 0)"
     queued, unprepared = db.execute(
@@ -273,7 +273,7 @@ def completeness(db: sqlite3.Connection) -> dict[str, object]:
 
 
 def was_asked(db: sqlite3.Connection, asset: int, task: str, model: str) -> bool:
-    """Whether this piece of work is one that the ledger has, and that applies to the asset."""
+    """Whether the ledger has this work item, and the task applies to the asset."""
     row = db.execute(
         "SELECT 1 FROM work WHERE asset = ? AND task = ? AND model = ? AND state != 'skipped'",
         (asset, task, model),

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import faiss
 
-# A reader checks this much of a file: all of an exact one, and of an inverted one all that says where
-# things are. What comes after is codes, in which a wrong byte costs a little of one vector's score.
-# FAISS takes sizes and pointers in a damaged file at their word, up to the memory of the machine.
+# A reader checks this much of a file: all of an exact one, and of an inverted one all but the codes, in
+# which a wrong byte costs a little of one vector's score. FAISS trusts the sizes and pointers in a damaged
+# file, up to the memory of the machine.
 HEAD = 64 * 1024 * 1024  # bytes; SHA-256 of it takes 0.04 s
 _CHUNK = 1 << 20
 
 
 def write(index: faiss.Index, path: Path) -> tuple[str, str]:
-    """Write an index to `path` and have it on the disk; returns the SHA-256 of it, and of its HEAD.
+    """Write an index to `path` and have it on the disk; returns its SHA-256, and that of its HEAD.
 
     Raises OSError. FAISS writing by itself does not notice when the disk is full at the last bytes.
     """
@@ -53,6 +53,6 @@ def digest(path: Path, size: int | None = None) -> str:
 
 
 def sync(path: Path) -> None:
-    """Have what was written to a file on the disk."""
+    """Sync a written file to the disk."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())

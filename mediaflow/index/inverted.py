@@ -1,4 +1,4 @@
-"""The index of a large space: an inverted file with 8-bit codes, of which a search looks into some lists."""
+"""The index of a large space: an inverted file with 8-bit codes, of which a search reads some lists."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ WANTED_RECALL = 0.98
 def inverted(
     db: sqlite3.Connection, space: str, last: int, dimension: int, count: int, gathering: Gathering
 ) -> tuple[faiss.Index, float, int]:
-    """An inverted file of the space's vectors up to `last`, its recall@10, and the lists to look into.
+    """An inverted file of the space's vectors up to `last`, its recall@10, and the number of lists to probe.
 
-    `gathering` is shown every vector once.
+    `gathering` sees every vector once.
     """
     import faiss
 
@@ -46,7 +46,7 @@ def inverted(
 def extend_inverted(
     db: sqlite3.Connection, base: Snapshot, path: Path, last: int
 ) -> tuple[faiss.Index, Gathering] | None:
-    """The index of a snapshot with the vectors up to `last` added, and those taken out that were deleted.
+    """The index of a snapshot with the vectors up to `last` added and the deleted ones removed.
 
     None where its files are not whole.
     """
@@ -86,10 +86,10 @@ def _sample(db: sqlite3.Connection, space: str, count: int, size: int) -> np.nda
 def _tune(
     db: sqlite3.Connection, space: str, last: int, index: faiss.IndexIVF, queries: np.ndarray
 ) -> tuple[float, int]:
-    """The fewest lists to look into for WANTED_RECALL against exact search, and the recall@10 seen.
+    """The measured recall@10 against exact search, and the number of lists to probe for WANTED_RECALL.
 
-    The queries are vectors of the space: each finds itself first, which says nothing and is not counted.
-    Vectors that are not of the space find a little less, so twice as many lists are taken in the end.
+    The queries are vectors of the space: each finds itself first, which is not counted. Recall is a little
+    lower for other queries, so twice the necessary number of lists is taken.
     """
     truth = _nearest(db, space, last, queries, 11)[:, 1:]
 

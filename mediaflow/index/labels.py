@@ -1,7 +1,7 @@
-"""The labels of a snapshot: which asset and source each of its vectors is of, and a sample of the vectors.
+"""The labels of a snapshot: the asset and source of each of its vectors, and a sample of the vectors.
 
-They stand beside the FAISS file, so that a filtered search and the background of a space need not read the
-catalog. A search that finds them missing or damaged reads the catalog.
+They are stored beside the FAISS file, so that a filtered search and the background of a space need not
+read the catalog. A search that finds them missing or damaged reads the catalog.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ import numpy as np
 
 from mediaflow.index.vectors import Piece
 
-# Enough vectors to know what is usual in a space.
+# Vectors that represent the background of a space.
 SAMPLE = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """Of each vector: ids and assets (n,) int64, sources (n,) int8 as in `vectors.SOURCES`."""
+    """For each vector: ids and assets (n,) int64, sources (n,) int8 as in `vectors.SOURCES`."""
 
     ids: np.ndarray
     assets: np.ndarray
     sources: np.ndarray
 
     def among(self, assets: np.ndarray, sources: np.ndarray) -> np.ndarray:
-        """Which vectors (n,) bool are of these assets and of these sources."""
+        """A mask (n,) bool of the vectors of these assets and sources."""
         return np.isin(self.assets, assets) & np.isin(self.sources, sources)
 
 
 @dataclass(slots=True)
 class Gathering:
-    """Collects the labels of vectors that pass by, and every `step`th of the vectors."""
+    """Collects the labels of a stream of vectors, and every `step`th vector."""
 
     step: int
     _ids: list[np.ndarray] = field(default_factory=list)
@@ -45,12 +45,12 @@ class Gathering:
     _seen: int = 0
 
     def begin(self, labels: Labels, sample: np.ndarray) -> None:
-        """Begin with the labels and the sample (n, dimension) of vectors that passed by before."""
+        """Start with the labels and the sample (n, dimension) of earlier vectors."""
         self._ids, self._assets, self._sources = [labels.ids], [labels.assets], [labels.sources]
         self._sample = [sample.astype("<f2")]
 
     def each(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
-        """The same pieces."""
+        """The same pieces, each collected."""
         for piece in pieces:
             self._ids.append(piece.ids)
             self._assets.append(piece.assets)
@@ -61,7 +61,7 @@ class Gathering:
             yield piece
 
     def labels(self) -> Labels:
-        """The labels of all that passed by."""
+        """The labels of all collected vectors."""
         return Labels(
             np.concatenate([np.empty(0, np.int64), *self._ids]),
             np.concatenate([np.empty(0, np.int64), *self._assets]),
@@ -69,12 +69,12 @@ class Gathering:
         )
 
     def sample(self, dimension: int) -> np.ndarray:
-        """Vectors (n, dimension) float16 spread evenly over all that passed by."""
+        """Vectors (n, dimension) float16 spread evenly over all collected ones."""
         return np.concatenate([np.empty((0, dimension), "<f2"), *self._sample])
 
 
 def path_of(index: Path) -> Path:
-    """The file of the labels that belong to a FAISS file."""
+    """The file with the labels of a FAISS file."""
     return index.with_suffix(".npz")
 
 

@@ -26,7 +26,7 @@ Found = list[tuple[int, float]]
 
 @dataclass(frozen=True, slots=True)
 class Among:
-    """A choice of vectors: those of these assets (n,) int64 and of these sources (picture, ocr, speech)."""
+    """Selected vectors: those of these assets (n,) int64 and of these sources (picture, ocr, speech)."""
 
     assets: np.ndarray
     sources: Collection[str]
@@ -44,7 +44,7 @@ class SpaceReader:
         self._background: tuple[int, np.ndarray, bool] | None = None
 
     def refresh(self, db: sqlite3.Connection) -> None:
-        """Take up a newer snapshot, and the vectors stored since."""
+        """Open a newer snapshot, and read the vectors stored since."""
         dimension = dimension_of(db, self.space) or 0
         snapshot = current(db, self.space)
         if (snapshot, dimension) != (self._snapshot, self.dimension):
@@ -57,8 +57,8 @@ class SpaceReader:
     def search(self, query: np.ndarray, k: int, *, deeper: int = 1, among: Among | None = None) -> Found:
         """The `k` best for a query (dimension,) float32: of all vectors, or exactly of those `among`.
 
-        `deeper` is how many times as many lists of a large index are looked into. Ids may be of vectors that
-        were deleted since: the catalog tells.
+        `deeper` multiplies the number of probed lists of a large index. Ids may be of vectors that were
+        deleted since: the catalog decides.
         """
         found = self._tail.search(query, k, among)
         if self._opened:
@@ -66,7 +66,7 @@ class SpaceReader:
         return sorted(found, key=lambda pair: -pair[1])[:k]
 
     def background(self, db: sqlite3.Connection, query: np.ndarray) -> tuple[np.ndarray, bool]:
-        """Inner products (n,) of the query with vectors spread over the space; True where that is all."""
+        """Inner products (n,) of the query with vectors spread over the space; True where these are all."""
         total = len(self)
         if self._background is None or self._background[0] != total:
             whole = total < 2 * SAMPLE
@@ -97,7 +97,7 @@ class Tail:
         self.values = np.empty((0, dimension), np.float32)
 
     def follow(self, db: sqlite3.Connection, space: str, after: int) -> None:
-        """Read what was stored since the last time, and after this id."""
+        """Read the vectors stored since the last call, and after this id."""
         known = self.labels.ids
         pieces = list(vectors(db, space, int(known[-1]) if len(known) else after))
         if pieces:
@@ -129,7 +129,7 @@ class Opened:
 
     @cached_property
     def labels(self) -> Labels:
-        """Of each vector of the snapshot."""
+        """The labels of each vector of the snapshot."""
         read = read_labels(path_of(_file(self.snapshot)), self.snapshot.sha256, self.snapshot.count)
         if read is not None:
             return read
@@ -176,8 +176,8 @@ class Opened:
         if not self.snapshot.probes:
             parameters = faiss.SearchParameters(sel=selector)
         else:
-            # The lists nearest to the query may hold none of the chosen vectors, and to look whether a vector
-            # is one of them costs little beside comparing it.
+            # The lists nearest to the query may hold none of the chosen vectors, and testing whether a
+            # vector is one of them is cheap beside comparing it.
             lists = self.index.nlist if among else min(self.snapshot.probes * deeper, self.index.nlist)
             parameters = faiss.SearchParametersIVF(sel=selector, nprobe=lists)
         scores, ids = self.index.search(query[None, :], min(k, self.index.ntotal), params=parameters)

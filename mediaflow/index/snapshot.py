@@ -1,7 +1,7 @@
 """Snapshots: one FAISS file for each space, made of the catalog's vectors and replaced atomically.
 
-A snapshot says which vector was the last it holds; a reader adds the newer ones (`reader.py`), so
-that what was stored a second ago is found. It can be thrown away at any time.
+A snapshot names its last vector; a reader adds the newer ones (`reader.py`), so that findings are
+searchable at once. It can be deleted at any time.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ if TYPE_CHECKING:
 EXACT_UP_TO = 50_000
 # Vectors that may be newer than a snapshot, whatever its size.
 MAX_TAIL = 10_000
-# The lists of an inverted file serve until the space has grown by so much since they were trained.
+# The lists of an inverted file are trained again when the space has grown by this factor.
 MAX_GROWTH = 1.5
-# A snapshot as mediaflow makes it now; one of another version is read where it can be, and made again.
+# The version of new snapshots; one of another version is read where possible, and made again.
 VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What stands in `current.json`: the file, the last vector in it, and how well it finds.
+    """The content of `current.json`: the file, the last vector in it, and its recall.
 
     `recall` is recall@10 against exact search, measured when its lists were trained, on `trained` vectors;
     1.0 for an exact one.
-    `catalog` says of which catalog it was made, and `mark` what its last vector was: a catalog put back
-    from a backup gives the ids away again. `bytes` is the size of the file, `sha256` that of its bytes,
-    `head` that of the part which a reader checks.
+    `catalog` identifies the catalog it was made from, and `mark` its last vector: a catalog restored from a
+    backup assigns the ids again. `bytes` is the size of the file, `sha256` that of its bytes,
+    `head` that of the part that a reader checks.
     """
 
     space: str
@@ -81,7 +81,7 @@ def current(db: sqlite3.Connection, space: str) -> Snapshot | None:
     """The snapshot to read now.
 
     None where there is none, its file is missing or cut short, its vectors have another size than the
-    space's, or it is of another catalog, or of this one before it was put back from a backup.
+    space's, or it is of another catalog, or of this one before it was restored from a backup.
     """
     newest = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'vectors'").fetchone()
     for _ in range(2):  # it may be replaced between the looks at its description and at its file
@@ -108,7 +108,7 @@ def _is_of(db: sqlite3.Connection, space: str, snapshot: Snapshot) -> bool:
 
 
 def _mark(db: sqlite3.Connection, last: int) -> str:
-    """What tells the vector with this id from another that has the id in another past; "" when it is gone."""
+    """A hash that identifies the vector with this id, as a restored backup reuses ids; "" when it is gone."""
     row = db.execute("SELECT value FROM vectors WHERE id = ?", (last,)).fetchone()
     return hashlib.sha256(row[0]).hexdigest()[:16] if row else ""
 
@@ -130,8 +130,8 @@ def lags(db: sqlite3.Connection, space: str, snapshot: Snapshot | None, every: i
     newer = db.execute(
         "SELECT COUNT(*) FROM vectors WHERE space = ? AND id > ?", (space, snapshot.last if snapshot else 0)
     ).fetchone()[0]
-    # A tenth at least, so that the work of a long run stays in proportion to its vectors. Not more than
-    # MAX_TAIL: every command that searches reads what is newer than the snapshot.
+    # A tenth at least, so that the work of a long run stays in proportion to its vectors. At most MAX_TAIL:
+    # every search reads the vectors that are newer than the snapshot.
     share = min(snapshot.count // 10, MAX_TAIL) if snapshot else 0
     return bool(newer > max(every, share))
 
@@ -142,12 +142,12 @@ def rebuild(db: sqlite3.Connection) -> list[Snapshot]:
 
 
 def build(db: sqlite3.Connection, space: str, *, extend: bool = False) -> Snapshot:
-    """Make the snapshot of one space and put it in the place of the last one; one process at a time.
+    """Make the snapshot of one space and replace the last one; one process at a time.
 
-    With `extend`, the last one of a large space is read and the newer vectors are added, which takes seconds
-    where to train new lists takes minutes.
+    With `extend`, the last one of a large space is read and the newer vectors are added, which takes seconds;
+    training new lists takes minutes.
     Raises StorageError when the disk does not take it (the last one stays), and CatalogError for a space
-    that the catalog does not have (any more).
+    that is not (or no longer) in the catalog.
     """
     folder = space_folder(space)
     with writing(folder), alone(folder):

@@ -19,7 +19,7 @@ from mediaflow.ops.gone import Doubt, gone_files
 class Forgotten:
     """The number of removed locations, of assets that were at no other one, and of their copies elsewhere.
 
-    `kept` is how many files were kept for each doubt.
+    `kept` counts the kept files by doubt.
     """
 
     locations: int
@@ -36,7 +36,7 @@ def forget(db: sqlite3.Connection, scope: Scope) -> Forgotten:
 
 
 def forget_gone(db: sqlite3.Connection, scope: Scope) -> Forgotten:
-    """Forget the files in `scope` that the disk does not have any more; keep those in doubt."""
+    """Forget the deleted files in `scope`; keep those in doubt."""
     gone, kept = gone_files(db, as_known(db, scope))
     return _remove(db, [file.id for file in gone], kept)
 
@@ -56,7 +56,7 @@ def _remove(db: sqlite3.Connection, ids: Sequence[int], kept: Counter[Doubt]) ->
             if not elsewhere:
                 orphans.append(assets.by_id(db, asset)["hash"])
                 assets.forget(db, asset)
-    # After the catalog has let go: a crash here leaves files that pruning finds, not findings without files.
+    # After the transaction: a crash here leaves files that pruning removes, not findings without files.
     for hash in orphans:
         cache.remove(hash, thumbnail=True)
     return Forgotten(removed, len(orphans), copies, kept)

@@ -1,4 +1,4 @@
-"""Files that the disk does not have any more, told apart from those that may be on an unmounted disk."""
+"""Deleted and moved files, distinguished from those that may be on an unmounted disk."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class File:
 
 
 def gone_files(db: sqlite3.Connection, scope: Scope) -> tuple[list[File], Counter[Doubt]]:
-    """The files in `scope` that were deleted or moved away, and how many may only be out of reach.
+    """The deleted and moved files in `scope`, and the numbers of files that may only be out of reach.
 
-    Out of reach may be everything below a submitted folder that is missing, empty or unreadable, and the
+    That may be so for all files below a submitted folder that is missing, empty or unreadable, and for the
     files of a folder that looks like an unused mount point.
     """
     return _gone(_files(db, scope))

@@ -15,7 +15,7 @@ PID_BYTES = 32
 
 
 class Lock:
-    """A named lock of this home. `taken` says whether it is ours, `holder` who has it else."""
+    """A named lock of this home. `taken`: whether this process has it; `holder`: else the pid that has it."""
 
     def __init__(self, name: str) -> None:
         self._path = lock_path(name)
@@ -36,7 +36,7 @@ class Lock:
         if not self.taken:
             self.holder = _read_pid(self._file)
             return self
-        # Written over what is there: a full disk has no room for more, and the lock holds without it.
+        # Written over the former pid, as a full disk has no room for more; the lock holds without it.
         with suppress(OSError):
             os.pwrite(self._file, str(os.getpid()).ljust(PID_BYTES).encode(), 0)
         return self
@@ -81,7 +81,7 @@ class SharedLock:
 
 
 def holder(name: str) -> int | None:
-    """The pid of the process that holds the lock, or None when nobody does."""
+    """The pid of the process that holds the lock, or None when it is free."""
     try:
         file = os.open(lock_path(name), os.O_RDWR)
     except FileNotFoundError:

@@ -18,7 +18,7 @@ from mediaflow.settings import home, load_settings
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A file or folder that could not be looked at, and why. The rest of the run goes on."""
+    """A file or folder that could not be read, and why. The rest of the run goes on."""
 
     path: str
     reason: str
@@ -26,10 +26,10 @@ class Problem:
 
 @dataclass(slots=True)
 class Plan:
-    """What a submit is asked for, made absolute: what to walk, what to do, and how to tell of it.
+    """The arguments of a submit, made absolute: the roots to walk, the tasks, and the report of progress.
 
     `models` are those of the tasks; `texts`, where `embed` is one of them, that of each source of text.
-    `problems` are roots and folders that could not be read, `remarks` what a person should know besides.
+    `problems` are roots and folders that could not be read, `remarks` further notes for a person.
     """
 
     scope: Scope
@@ -43,10 +43,10 @@ class Plan:
 
 
 def plan(paths: Sequence[str], library: str, tasks: Sequence[str] | None, exclude: Sequence[str]) -> Plan:
-    """Check the arguments of a submit. A path that is not there is a problem of the plan while others are.
+    """Check the arguments of a submit. A missing path is a problem of the plan as long as others exist.
 
     Raises UsageError for an empty argument, a task that does not exist, a root inside mediaflow's own home,
-    or when no path is there.
+    or when no path exists.
     """
     settings = load_settings()
     if tasks is not None and not tasks:

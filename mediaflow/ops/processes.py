@@ -79,7 +79,7 @@ def needs_queue() -> bool:
 def start_worker(planned: Planned) -> subprocess.Popen[bytes]:
     """Start a process that ends with this one; what it says goes to its log."""
     environment = os.environ | _places() | {"PYTHONUNBUFFERED": "1"}
-    if planned.name != CONTROLLER:  # nobody else has a use for it
+    if planned.name != CONTROLLER:  # no other process needs it
         environment = without_key(environment)
     words = [planned.module, *filter(None, [planned.queue]), str(os.getpid())]
     with log_path(planned.name).open("ab") as log:
@@ -123,7 +123,7 @@ def stop_processes(processes: Iterable[subprocess.Popen[bytes]], seconds: float)
 
 
 def log_path(name: str) -> Path:
-    """The log of a process, begun anew when it has become long."""
+    """The log of a process, rotated when it has become long."""
     path = home() / "logs" / f"{name}.log"
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and path.stat().st_size > LOG_LIMIT:
@@ -132,7 +132,7 @@ def log_path(name: str) -> Path:
 
 
 def keep_logs_short() -> None:
-    """Begin anew the logs that have become long. Their writers append, so they go on at the beginning."""
+    """Rotate the logs that have become long. Their writers append, so they continue at the beginning."""
     for path in (*(home() / "logs").glob("*.log"), *(home() / "valkey").glob("*.log")):
         if path.stat().st_size > LOG_LIMIT:
             shutil.copyfile(path, path.with_name(path.name + ".1"))

@@ -17,9 +17,9 @@ from mediaflow.settings import home
 
 # Held by the `up` that runs.
 LOCK = "up"
-# Each `submit --wait` and `retry --wait` holds it together with the others.
+# Shared by all running `submit --wait` and `retry --wait`.
 WAITING = "waiting"
-# So long `down` waits for workers and boxes to end.
+# Seconds that `down` waits for workers and boxes to end.
 DOWN_SECONDS = 130
 
 
@@ -29,7 +29,7 @@ def ready_file() -> Path:
 
 
 def to_take_down() -> Path:
-    """Exists while an `up` runs that ends when no command waits for its work any more."""
+    """Exists while an `up` runs that ends with the last waiting command."""
     return home() / "run" / "take-down"
 
 

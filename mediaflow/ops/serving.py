@@ -25,14 +25,14 @@ from mediaflow.settings import all_queues, load_settings
 
 START_SECONDS = 30
 CHECK_SECONDS = 2
-# So long a thing may be amiss before waiting for it is given up: `up` starts again what ends.
+# Seconds of a disturbance until waiting is given up: `up` restarts processes that end.
 PATIENCE_SECONDS = 60
-# What failed is tried again after pauses; till then it is in no queue.
+# Failed work is retried after pauses; until then it is in no queue.
 LOST_SECONDS = 180
 
 
 class Serving:
-    """Starts the processes that these tasks need and that do not run; stops them at the end.
+    """Starts the missing processes for these tasks, and stops them at the end.
 
     Every command that waits holds the lock `waiting` with others. An `up` that such a command started
     ends when it can have the lock alone, also after a crash of all of them.
@@ -48,7 +48,7 @@ class Serving:
         self._healer = Healer()
 
     def connect(self) -> Redis:
-        """The connection to a queue that is served. Raises UnreachableError when it cannot be had."""
+        """The connection to a queue that is served. Raises UnreachableError when there is none."""
         if self._connection is None:
             self._local = not self._served_from_outside()
             if self._local and (is_up() is None or to_take_down().exists()):  # it may be starting
@@ -59,9 +59,9 @@ class Serving:
         return self._connection
 
     def check(self, open_queues: Iterable[str] = ()) -> None:
-        """See whether the work in these queues can come to its end; to be called again and again.
+        """Check whether the work in these queues can be completed; to be called repeatedly.
 
-        Raises UnreachableError when something that is needed has ended and does not come back.
+        Raises UnreachableError when a needed process has ended and is not restarted.
         """
         now = time.monotonic()
         if now - self._looked < CHECK_SECONDS:
@@ -103,7 +103,7 @@ class Serving:
         return outside_url() is not None and self._needed <= served_queues(connect())
 
     def _serve_all(self, connection: Redis) -> None:
-        """Wait until the workers of `up` have said that they are there; start those it does not run."""
+        """Wait until the workers of `up` are registered; start those that it does not run."""
         coming = {planned.queue for planned in planned_workers(load_settings())}
         if not ready_file().exists():
             coming = set()  # only the queue is up
@@ -112,7 +112,7 @@ class Serving:
             try:
                 if not (self._needed & coming) - served_queues(connection):
                     break
-            except RedisError:  # it may be cut while it waits
+            except RedisError:  # the connection may break meanwhile
                 if time.monotonic() + 1 > deadline:
                     raise
             time.sleep(0.1)
@@ -126,11 +126,11 @@ class Serving:
     def _trouble(self, open_queues: set[str]) -> str:
         """Why the work cannot go on now; empty when it can."""
         try:
-            # Anew: the embedded queue has another address when it was started again.
+            # A new connection: the embedded queue may have been restarted.
             with contextlib.closing(connect()) as connection:
                 unserved = (self._needed | open_queues) - served_queues(connection)
                 live = live_jobs(connection, all_queues())
-                if not self._local:  # nobody else does
+                if not self._local:  # here no `up` does it
                     with contextlib.closing(open_catalog()) as db:
                         self._healer.reclaim(db, connection)
                         self._healer.heal(db, connection)

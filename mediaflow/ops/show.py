@@ -1,4 +1,4 @@
-"""All that is known of a file, in the form `show --json` and `export` print."""
+"""All data on a file, in the form that `show --json` and `export` print."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SKIPPED = {
 
 
 def describe(db: sqlite3.Connection, location: sqlite3.Row) -> dict[str, Any]:
-    """What is known of the file at a location."""
+    """The data on the file at a location."""
     path = os.fsdecode(os.path.join(location["folder"], location["name"]))
     answer: dict[str, Any] = {"path": path, "asset": None, "kind": None, "media": {}, "findings": {}}
     answer |= {
@@ -71,7 +71,7 @@ def locations_of(db: sqlite3.Connection, location: sqlite3.Row) -> list[dict[str
 
 
 def forms_of(path: str) -> list[bytes]:
-    """The path as it is, and with its letters composed and decomposed, as other systems write them."""
+    """The path as given, composed (NFC) and decomposed (NFD), as other systems write it."""
     forms = [path, unicodedata.normalize("NFC", path), unicodedata.normalize("NFD", path)]
     return list(dict.fromkeys(os.fsencode(form) for form in forms))
 

@@ -1,4 +1,4 @@
-"""Submit: walk folders, compare with the catalog, enqueue what is new or lacks a task.
+"""Submit: walk folders, compare with the catalog, enqueue files that are new, changed or lack a task.
 
 No file is opened: path, size and modification time decide whether a file is known.
 """
@@ -30,7 +30,7 @@ PIECE = 2048
 def leave_out_emptied(db: sqlite3.Connection, plan: Plan) -> None:
     """Take the roots out of the plan that held files when last seen and hold none now; they are problems.
 
-    That is what a disk that is not mounted looks like; the catalog must not take it for a deletion. Raises
+    An unmounted disk looks like that, and must not be taken for a deletion. Raises
     UsageError when no root is left.
     """
     filled = [root for root in plan.scope.roots if not _is_emptied(db, plan, root)]
@@ -46,7 +46,7 @@ def _is_emptied(db: sqlite3.Connection, plan: Plan, root: bytes) -> bool:
     if not known:
         return False
     for folder in _walk(Plan(Scope("", (root,)), [], {})):
-        if folder.files or folder.errors:  # what cannot be read is told by the walk itself
+        if folder.files or folder.errors:  # the walk itself reports unreadable folders
             return False
     files = "1 file of it is" if known == 1 else f"{known:,} files of it are"
     plan.problems.append(Problem(os.fsdecode(root), f"is empty now, but {files} known: is its disk mounted?"))
@@ -75,7 +75,7 @@ def _counted(plan: Plan, count: runs.Count) -> Iterator[Folder]:
 
 
 def submit(db: sqlite3.Connection, connect: Callable[[], Redis], plan: Plan, run: int) -> runs.Count:
-    """Enqueue what is new under the plan's roots or lacks one of its tasks; returns what was counted.
+    """Enqueue files under the plan's roots that are new, changed or lack a task; returns the counts.
 
     `connect` is called when there is something to enqueue or to ask the queues about, and only then:
     a folder in which nothing has changed needs no queue.
@@ -100,7 +100,7 @@ def submit(db: sqlite3.Connection, connect: Callable[[], Redis], plan: Plan, run
 
 
 def dry_run(db: sqlite3.Connection, plan: Plan) -> tuple[runs.Count, int]:
-    """What a submit would count, and how many known files lack a task; changes nothing, needs no queue."""
+    """The counts of a submit, and the number of known files that lack a task; without changes and queue."""
     count = runs.Count()
     for folder in _counted(plan, count):
         known = locations.known_in(db, plan.scope.library, folder.path)
@@ -114,7 +114,7 @@ def dry_run(db: sqlite3.Connection, plan: Plan) -> tuple[runs.Count, int]:
 def _compare(
     db: sqlite3.Connection, plan: Plan, folder: Folder, live: _Live, count: runs.Count
 ) -> list[Candidate]:
-    """The files of a folder that must be prepared. Marks what vanished and what is back."""
+    """The files of a folder that must be prepared. Marks missing and returned files."""
     known = locations.known_in(db, plan.scope.library, folder.path)
     candidates, back = [], []
     for file in folder.files:
@@ -153,7 +153,7 @@ def _mark_gone(
 
 
 def _is_gone(path: bytes) -> bool:
-    """Whether the path is not there; a disk or folder that cannot be read does not say so."""
+    """Whether the path does not exist; an unreadable disk or folder is no proof of it."""
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -167,7 +167,7 @@ def _enqueue_lacking(db: sqlite3.Connection, live: _Live, plan: Plan, gatherer: 
     """Enqueue prepared files that lack a task, also those whose job was lost."""
     if not work.lacking(db, plan.scope, plan.models, plan.texts, lambda _: False):
         return
-    # Asked anew, after the ledger told: what moved on since must not be taken for lost.
+    # Read again, after the ledger: a job that was enqueued meanwhile must not be taken for lost.
     now = live.now()
     gatherer.take(work.lacking(db, plan.scope, plan.models, plan.texts, now.awaits))
     gatherer.flush()

@@ -1,4 +1,4 @@
-"""Files of subtitles in a folder of the user's: their names, and how they are written."""
+"""Subtitle files in a folder of the user: safe names, and writing."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from mediaflow.names import readable
 from mediaflow.privacy import as_usual
 
 MAX_BYTES = 255  # of a name, on most file systems
-# What some file system or another cannot have in a name: FAT, NTFS and network shares of them.
+# Characters that FAT, NTFS and network shares of them do not allow in names.
 RESERVED = frozenset('<>:"/\\|?*')
-# With these, no other file can be written either.
+# With these errors, no other file can be written either.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 

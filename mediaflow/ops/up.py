@@ -50,7 +50,7 @@ class Supervisor:
     """Runs the embedded queue and the workers until it is told to stop.
 
     `say` tells a person what happens. Workers that end are started again; the jobs they had in
-    their hands go back into the queue. `while_waiting`: it ends when no command waits for work any more.
+    their hands go back into the queue. `while_waiting`: it ends with the last waiting command.
     """
 
     say: Callable[[str], None]
@@ -68,14 +68,14 @@ class Supervisor:
 
         Raises UsageError when another `up` runs on this home, UnreachableError without a queue.
         """
-        # The lock of those who wait is released last: one that comes now must start another `up`.
+        # The lock `waiting` is released last: a command that comes now must start another `up`.
         with self._waiting, Lock(LOCK) as lock:
             if not lock.taken:
                 raise UsageError(f"mediaflow is up already (pid {lock.holder}). `mediaflow down` stops it.")
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
                     signal.signal(number, self._request_stop)
-            for left in (ready_file(), to_take_down()):  # by one that was killed
+            for left in (ready_file(), to_take_down()):  # left by a killed `up`
                 left.unlink(missing_ok=True)
             if self.while_waiting:
                 to_take_down().touch()
@@ -95,9 +95,9 @@ class Supervisor:
         self._stop = True
 
     def _is_unneeded(self) -> bool:
-        """Whether it runs only for commands that wait, and the last of them has ended.
+        """Whether it runs only for waiting commands, and the last of them has ended.
 
-        From then on it holds their lock alone: a new one waits until it has stopped.
+        From then on it holds their lock alone: a new command waits until it has stopped.
         """
         if not to_take_down().exists() or not self._waiting.take_alone():
             return False

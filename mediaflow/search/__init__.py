@@ -1,1 +1,1 @@
-"""From a query to results: words, spaces, and how they are put together."""
+"""From a query to results: full text, spaces, filters and fusion."""

@@ -36,7 +36,7 @@ def evidence(searcher: Searcher, request: Request, filter: Filter) -> list[Evide
         pixels = _pixels(searcher, _absolute(request.image))
         reader = searcher.opened(space)
         if not len(reader):
-            return []  # there is nothing to compare with: no model need be loaded
+            return []  # the space is empty: no model needs to be loaded
         query = _encoded(searcher, reader, pixels)
     else:
         assert request.like is not None
@@ -44,13 +44,13 @@ def evidence(searcher: Searcher, request: Request, filter: Filter) -> list[Evide
         query, itself = _of_asset(
             searcher, _absolute(os.path.expanduser(request.like)), reader, request.library
         )
-    # One more than wanted: the example itself is left out.
+    # One more than requested: the example itself is left out.
     found = nearest(searcher.db, reader, query, Look(filter, ["image"], request.limit + 1))
     return [piece for piece in found if piece.asset != itself]
 
 
 def _absolute(path: str) -> str:
-    """A path as the system takes it; UsageError for what no path can be."""
+    """The absolute path; UsageError for text that cannot be a path."""
     try:
         absolute = os.path.abspath(path)
         os.fsencode(absolute)

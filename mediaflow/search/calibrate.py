@@ -14,15 +14,15 @@ import numpy as np
 
 from mediaflow.search.request import Where
 
-# A hit this many deviations above the rest is as likely right as wrong; over `WIDTH` more it turns
-# into near certainty. Text stands out further from other text than pictures from other pictures.
+# A hit this many deviations above the rest is relevant with even odds; the probability grows by a
+# logistic curve of this `WIDTH`. Text stands out further from other text than pictures from other pictures.
 MIDDLE: dict[Where, float] = {"image": 3.0, "ocr": 4.5, "speech": 4.5}
 WIDTH = 0.7
-# What even the clearest hit may claim: a space can be sure and wrong, words that are there are there.
+# The largest probability of a hit: a space may be certain and wrong, while matching words are a fact.
 TRUST: dict[Where, float] = {"image": 0.7, "ocr": 0.8, "speech": 0.8}
-# Fewer than this many others say nothing about what is usual.
+# With fewer other vectors there is no background to compare with.
 FEW = 3
-LEAST_DEVIATION = 0.03
+MIN_DEVIATION = 0.03
 MAX_EXPONENT = 700.0  # a float holds e to the power of 709
 
 
@@ -34,7 +34,7 @@ class Background:
     whole: bool
 
     def probability(self, score: float, where: Where) -> float:
-        """How likely a hit with this inner product is what was asked for, in [0, 1]."""
+        """The probability that a hit with this inner product is relevant, in [0, 1]."""
         others = len(self.scores) - self.whole
         if others < FEW:
             return 0.5 * TRUST[where]
@@ -43,6 +43,6 @@ class Background:
         if self.whole:  # the hit itself is among them: it must not be its own background
             total, squares = total - score, squares - score * score
         mean = total / others
-        deviation = max(LEAST_DEVIATION, math.sqrt(max(0.0, squares / others - mean * mean)))
+        deviation = max(MIN_DEVIATION, math.sqrt(max(0.0, squares / others - mean * mean)))
         away = ((score - mean) / deviation - MIDDLE[where]) / WIDTH
         return TRUST[where] / (1 + math.exp(min(-away, MAX_EXPONENT)))

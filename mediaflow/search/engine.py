@@ -1,4 +1,4 @@
-"""The search itself: gathers evidence from words and spaces, puts it together, answers with reasons."""
+"""The search: collects evidence from full text and spaces, fuses it, and returns results with reasons."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from mediaflow.models.encoders import ImageEncoder, TextEncoder
 
 MATCHES = 3
-# A reason this much weaker than the best one is noise to a person.
+# Matches weaker than this share of the best one are not returned.
 WORTH = 0.1
-# A model that could not be loaded is tried again after this: to read a damaged one takes a while.
+# A model that could not be loaded is tried again after this time: reading a damaged one takes a while.
 AGAIN_SECONDS = 30.0
 Encoder = TypeVar("Encoder")
 
@@ -49,7 +49,7 @@ class Searcher:
 
     @property
     def query_encoder(self) -> ImageEncoder:
-        """Encodes questions about pictures."""
+        """Encodes queries for pictures."""
         return self._loaded("query", lambda: encoders.image_encoder(self.settings, queries_only=True))
 
     @property
@@ -58,10 +58,10 @@ class Searcher:
         return self._loaded("image", lambda: encoders.image_encoder(self.settings))
 
     def search(self, request: Request) -> Answer:
-        """The best results for a request, best first, and what could not be looked at.
+        """The best results for a request, best first, and warnings on spaces that could not be searched.
 
-        Raises UsageError for an image file that is none, an asset that is not known, or no question at all,
-        and ModelError or ConfigError when nothing of it can be looked at for want of a model.
+        Raises UsageError for a file that is no image, an unknown asset, or an empty request, and ModelError
+        or ConfigError when a missing model leaves nothing to search.
         """
         filter = Filter(self.db, request)
         warnings: list[str] = []
@@ -91,12 +91,12 @@ class Searcher:
                 found += part()
             except (ModelError, ConfigError) as error:
                 if request.where == "image":
-                    raise  # nothing else was asked for
+                    raise  # no other place was requested
                 warnings.append(f"Not searched by meaning: {error}")
         return found
 
     def _parts(self, request: Request, filter: Filter) -> Iterator[Callable[[], list[Evidence]]]:
-        """The ways in which a question is looked up, each to be called."""
+        """The lookups of a query, each to be called."""
         text, places = request.question, request.places()
         words = len(query_words(text))
         spoken = [place for place in places if place in ("ocr", "speech")]
@@ -114,7 +114,7 @@ class Searcher:
     def _in_space(self, space: str, encode: Callable[[], np.ndarray], look: Look) -> list[Evidence]:
         reader = self.opened(space)
         if not len(reader):
-            return []  # nothing was embedded yet: no model need be loaded
+            return []  # the space is empty: no model needs to be loaded
         return nearest(self.db, reader, query_vector(reader, encode), look)
 
     def _loaded(self, name: str, load: Callable[[], Encoder]) -> Encoder:

@@ -1,7 +1,7 @@
-"""Which assets a search may answer with: one predicate, which every query of a search applies itself.
+"""The filters of a search: one predicate on assets, which every query of the search applies itself.
 
-A filter applied to what a query has found leaves out most of a small library that lies beside a large one.
-The library is a border between people, so nothing is looked up without it.
+A filter applied to the results of a query would leave out most of a small library beside a large one.
+The library is the unit of access control, so no query runs without it.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     import numpy as np
 
 KINDS = ("image", "video", "audio")
-# Up to so many passing assets, a condition names them: a look into a list costs less than into the table.
+# Up to this many passing assets, a condition lists their ids, which is faster than a lookup in the table.
 MAX_NAMED = 2_000
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """An SQL condition over a column `asset` of the statement that it is put into, and its parameters."""
+    """An SQL condition on a column `asset` of the enclosing statement, and its parameters."""
 
     sql: str
     parameters: tuple[object, ...]
@@ -46,7 +46,7 @@ class Filter:
         self._db = db
         self._request = request
         kinds = [request.kind] if request.kind else KINDS
-        # Every column of the index before `moment` has values to look for, so the range is read from it.
+        # The index columns before `moment` are all constrained, so that SQLite uses the index for the range.
         wheres = [
             "s.library = ?",
             f"s.kind IN ({','.join('?' * len(kinds))})",
@@ -62,7 +62,7 @@ class Filter:
 
     @cached_property
     def condition(self) -> Condition:
-        """The filters as a condition over a column `asset`."""
+        """The filters as a condition on a column `asset`."""
         few = self.few(MAX_NAMED)
         if few is not None:
             return Condition("asset IN (SELECT value FROM json_each(?))", (str(few.tolist()),))
@@ -71,14 +71,12 @@ class Filter:
 
     @cached_property
     def name_condition(self) -> Condition:
-        """The same for a statement over `locations`: a name in another library, or of a file that is gone,
-        is no reason.
-        """
+        """The same for a statement on `locations`, without other libraries and without gone files."""
         sql = f"library = ? AND gone IS NULL AND {self.condition.sql}"
         return Condition(sql, (self._request.library, *self.condition.parameters))
 
     def few(self, most: int) -> np.ndarray | None:
-        """The ids (n,) int64 of the assets that pass, in order; None where they are more than `most`."""
+        """The ids (n,) int64 of the assets that pass, in order; None where there are more than `most`."""
         counted = f"SELECT COUNT(*) FROM (SELECT 1 {self._from} LIMIT ?)"
         if self._db.execute(counted, (*self._parameters, most + 1)).fetchone()[0] > most:
             return None
@@ -89,7 +87,7 @@ class Filter:
         """The ids (n,) int64 of all assets that pass, in order."""
         import numpy as np
 
-        # As one text: a row each would take five times as long.
+        # As one text: one row for each would take five times as long.
         said = self._db.execute(f"SELECT group_concat(s.asset_id) {self._from}", self._parameters)
         ids = np.fromstring(said.fetchone()[0] or "", dtype=np.int64, sep=",")
         return np.unique(ids)

@@ -1,4 +1,4 @@
-"""Putting evidence together: one score for each asset out of words, names and spaces."""
+"""Fusion of evidence: one score for each asset from words, names and spaces."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from mediaflow.search.words import TextHit
 
 # Half of a query's words is much less than half a hit.
 COVERAGE_POWER = 2
-# One word may stand anywhere by chance, and "a dog" asks for dogs more than for the word; a second
-# and a third that stand there too leave little doubt.
+# One word may match by chance, and "a dog" asks for dogs more than for the word; a second and a third
+# matching word leave little doubt.
 CHANCE = 0.35
-# A name says less than what is in the file: every picture of a camera is an IMG.
+# A name says less than the content of the file: every picture of a camera is an IMG.
 NAME_TRUST = 0.6
-MOST = 0.99
+MAX_SCORE = 0.99
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """One reason for an asset; the match's score is how likely it is right on this reason alone."""
+    """One match of an asset; its score is the probability that the asset is relevant by this match alone."""
 
     asset: int
     by: Literal["words", "space"]
@@ -29,7 +29,7 @@ class Evidence:
 
 
 def text_evidence(hits: Iterable[TextHit], words: int) -> list[Evidence]:
-    """The evidence of passages and names that hold some of the query's `words` (how many it has)."""
+    """The evidence of passages and names that match; `words` is the number of words of the query."""
     evidence = []
     trust = 1 - CHANCE**words
     for hit in hits:
@@ -43,8 +43,8 @@ def text_evidence(hits: Iterable[TextHit], words: int) -> list[Evidence]:
 def fuse(evidence: Iterable[Evidence]) -> list[tuple[int, float, list[Match]]]:
     """(asset, score, matches best first) for each asset, best first.
 
-    Reasons of different kinds are taken as independent: the score is the probability that at least
-    one of them is right (noisy or). Of each kind only the best counts, or a long video would win.
+    Evidence of different kinds is taken as independent: the score is the probability that at least
+    one piece is right (noisy or). Of each kind only the best counts, or a long video would win.
     """
     best: dict[int, dict[tuple[Where, str], float]] = {}
     matches: dict[int, list[Match]] = {}
@@ -57,13 +57,13 @@ def fuse(evidence: Iterable[Evidence]) -> list[tuple[int, float, list[Match]]]:
     for asset, kinds in best.items():
         wrong = 1.0
         for score in kinds.values():
-            wrong *= 1 - min(score, MOST)
+            wrong *= 1 - min(score, MAX_SCORE)
         ranked.append((asset, 1 - wrong, _distinct(matches[asset])))
     return sorted(ranked, key=lambda entry: -entry[1])
 
 
 def _distinct(matches: list[Match]) -> list[Match]:
-    """Best first, and each place once: words and meaning often find the same passage."""
+    """Best first, without duplicates: words and meaning often find the same passage."""
     kept: dict[tuple[object, ...], Match] = {}
     for match in sorted(matches, key=lambda match: -match.score):
         kept.setdefault((match.where, match.text, match.start, match.page), match)

@@ -1,4 +1,4 @@
-"""Highlighting: a text as a person reads it, with the words of a query marked."""
+"""Highlighting: a text as displayed, with the words of a query marked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DIVIDED = re.compile(f"[{re.escape(HYPHENS)}]+\\s+")
 
 @dataclass(slots=True)
 class _Run:
-    """A word of a text as it stands there, of one kind of script: the ends of its characters, folded."""
+    """A word in its original form, in one kind of script: the ends of its characters, and each one folded."""
 
     start: int
     ends: list[int]
@@ -35,7 +35,7 @@ def mark(text: str, query: str, opening: str, closing: str) -> str:
 
 
 def _spans(text: str, words: Sequence[Unit]) -> list[tuple[int, int]]:
-    """Where words of the query stand, apart from each other, in order."""
+    """The spans of the query's words, without overlaps, in order."""
     runs = list(_runs(text))
     found = []
     for number, run in enumerate(runs):
@@ -84,7 +84,7 @@ def _runs(text: str) -> Iterator[_Run]:
         if run and not folded:
             run.ends[-1] = end
             continue
-        # Signs stand apart by spaces; what separates words folds to spaces alone.
+        # Symbols are folded to themselves between spaces, separators to spaces alone.
         if run and letters == folded != "" and is_unspaced(letters) == is_unspaced(run.folded[-1]):
             run.ends.append(end)
             run.folded.append(letters)

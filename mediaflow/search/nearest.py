@@ -1,4 +1,4 @@
-"""Evidence by meaning: the vectors of a space nearest to a query, of the assets that pass the filters."""
+"""Evidence by meaning: the nearest vectors of a space, among the assets that pass the filters."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from mediaflow.search.filters import Filter
 from mediaflow.search.fuse import Evidence
 from mediaflow.search.request import Match, Where
 
-# Vectors looked at for a wanted result: several vectors of an asset use some up.
+# Candidates for each requested result: an asset may have several vectors.
 CANDIDATES_EACH = 20
 MIN_CANDIDATES = 200
-# Up to so many passing assets, only their vectors are compared, from the start.
+# Up to this many passing assets, only their vectors are compared from the start.
 MAX_FEW = 20_000
-# A search of all vectors is believed when this share of what it found passed the filters; else it is made
-# again, deeper; then only the vectors that pass are compared. Measured in docs/search.md.
+# A search of all vectors is sufficient when this share of its hits passes the filters; else it is repeated
+# with more lists; then only the vectors that pass are compared. Measured in docs/search.md.
 ROUNDS = ((1, 1, 0.5), (4, 8, 0.15))  # candidates and lists as multiples, and the share
 SOURCES: dict[Where, str] = {"image": "picture", "ocr": "ocr", "speech": "speech"}
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What is looked for: how many assets that pass the filters, and where in them."""
+    """The target of a search: the filters, the places in an asset, and the number of assets wanted."""
 
     filter: Filter
     places: Collection[Where]
@@ -37,7 +37,7 @@ class Look:
 
     @property
     def sources(self) -> dict[str, Where]:
-        """The places by the sources that vectors are of."""
+        """The places by the sources of vectors."""
         return {SOURCES[place]: place for place in self.places if place in SOURCES}
 
 
@@ -81,7 +81,7 @@ def nearest(db: sqlite3.Connection, reader: SpaceReader, query: np.ndarray, look
 
 
 def _rounds(reader: SpaceReader, query: np.ndarray, look: Look) -> Iterator[tuple[Found, float]]:
-    """What is found by more and more work, and the share of it that must pass for it to be enough."""
+    """The hits of searches of growing effort, each with the share that must pass for it to be sufficient."""
     count, total = max(look.wanted * CANDIDATES_EACH, MIN_CANDIDATES), len(reader)
     passing = look.filter.few(MAX_FEW)
     if passing is None:

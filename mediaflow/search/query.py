@@ -1,4 +1,4 @@
-"""A query as the full text is asked for it: words and phrases. A query is data, never FTS5 syntax."""
+"""Query parsing: the words and phrases to look up in full text. A query is data, never FTS5 syntax."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mediaflow.text import (
     split,
 )
 
-# Words that say nothing about what is looked for, in the two languages questions come in.
+# Stop words in the two languages of queries.
 STOP_WORDS = (
     "a an and are as at be been but by did do does for from had has have he her his i in is it its me "
     "my of on or our she that the their them there they this to was we were what when where which who "
@@ -27,10 +27,10 @@ STOP_WORDS = (
     "ich ihr ihre im in ist ja kann man mein meine mich mir mit nach nicht noch nur oder sein seine "
     "sich sie sind so über um und uns unser von vor war was wenn wer wie wir wird wo zu zum zur "
 )
-# How much of a query is used: a person may paste a book, and each word costs a look-up.
+# Limits of a query: a person may paste a book, and each word costs a lookup.
 MAX_CHARACTERS, MAX_WORDS, MAX_PHRASE = 10_000, 64, 32
 
-# What begins with a word of this length is taken for a form of it: Rechnung, Rechnungen.
+# A word of this length or more matches as a prefix, for inflected forms: Rechnung, Rechnungen.
 MIN_PREFIX = 5
 # A longer run of Chinese characters is a sentence rather than a word, and is looked up in pairs.
 MAX_HAN_WORD = 4
@@ -42,7 +42,7 @@ _HAN_RUN, _HIRAGANA_RUN = re.compile(f"[{HAN}]+"), re.compile(f"[{HIRAGANA}]+")
 class Unit:
     """A word or phrase as it is looked up: the tokens of each of its spellings, joined with spaces.
 
-    `prefix` says that what begins with it counts too.
+    `prefix`: words that begin with it match too.
     """
 
     text: str
@@ -56,7 +56,7 @@ def query_words(query: str) -> list[str]:
 
 
 def query_units(query: str) -> tuple[list[Unit], list[Unit]]:
-    """The words of a query, and as phrases the pieces with several words and no space between them."""
+    """The words of a query, and its phrases: pieces of several words without a space between them."""
     words = _words(query)
     telling = {unit.text for unit in words}
     phrases: dict[str, Unit] = {}
@@ -69,7 +69,7 @@ def query_units(query: str) -> tuple[list[Unit], list[Unit]]:
 
 
 def units(text: str) -> list[Unit]:
-    """All words of a text, in order; of a run without spaces its parts by script."""
+    """All words of a text, in order; a run without spaces is divided by script."""
     spelled = [_parts(folded) for folded in spellings(text)]
     return [
         Unit(forms[0][0], tuple(dict.fromkeys(form for _, form, _ in forms)), forms[0][2])
@@ -115,7 +115,7 @@ def _is_prefix(word: str) -> bool:
 
 
 def _is_weak(word: str) -> bool:
-    """Whether a word says little beside others: one letter, a particle, a sign of ASCII."""
+    """Whether a word has little meaning beside others: one letter, a particle, an ASCII symbol."""
     if len(word) > 1 or word.isdigit():
         return False
     if is_unspaced(word):

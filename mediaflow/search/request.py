@@ -1,4 +1,4 @@
-"""A question to the search, and its answer."""
+"""The request to a search, and its answer."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ Where = Literal["image", "ocr", "speech", "name"]
 EVERYWHERE: tuple[Where, ...] = ("image", "ocr", "speech", "name")
 
 
-# How much of a text is looked up: whole books get pasted, and a tokenizer reads every letter.
+# Characters of a query that are used: a person may paste a book, and a tokenizer reads all of it.
 MAX_CHARACTERS = 10_000
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A question: by words, by an image file, or by a known asset; and the filters.
+    """A query by words, by an image file, or by a known asset, with its filters.
 
-    `text` may hold anything that a shell or a network hands over; it is kept as text that UTF-8 can hold,
-    for everything after this (`readable_text`). `since` (inclusive) and `until` (exclusive) are in Unix
-    seconds: when it was taken, or else when the file was last written. Raises UsageError for a library
-    whose name is no text.
+    `text` may be any string from a shell or a network; it is converted to valid UTF-8 text here
+    (`readable_text`). `since` (inclusive) and `until` (exclusive) are Unix seconds, compared with the date of
+    the picture or else that of the file. Raises UsageError for a library whose name is not valid text.
     """
 
     text: str = ""
@@ -46,17 +45,17 @@ class Request:
 
     @property
     def question(self) -> str:
-        """The part of the text that is looked up."""
+        """The part of the text that is used."""
         return self.text[:MAX_CHARACTERS].strip()
 
     def places(self) -> tuple[Where, ...]:
-        """Where to look."""
+        """The places to search."""
         return (self.where,) if self.where else EVERYWHERE
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Why a result is one. Times are seconds, `score` is in [0, 1]."""
+    """A reason for a result. Times are seconds, `score` is in [0, 1]."""
 
     where: Where
     score: float
@@ -66,7 +65,7 @@ class Match:
     page: int | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """The form of the command line's contract; what is not known is left out."""
+        """The JSON of the command line; keys without a value are left out."""
         answer: dict[str, Any] = {"in": self.where, "score": round(self.score, 4)}
         for key in ("text", "start", "end", "page"):
             value = getattr(self, key)
@@ -76,10 +75,10 @@ class Match:
 
 
 def readable_text(text: str) -> str:
-    """Any string as text that UTF-8, SQLite and a tokenizer can hold.
+    """Any string as text that is valid for UTF-8, SQLite and a tokenizer.
 
-    A byte that was no UTF-8 comes from the system as a lone surrogate (PEP 383); it is read as Latin-1,
-    which is right for what old systems wrote. Control characters become spaces.
+    Python represents a byte that is not UTF-8 as a lone surrogate (PEP 383); it is read as Latin-1, as old
+    systems wrote. Control characters become spaces.
     """
     if not _is_text(text):
         text = "".join(map(_letter, text))
@@ -112,7 +111,7 @@ class Result:
     matches: list[Match] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
-        """The form of the command line's contract."""
+        """The JSON of the command line."""
         return {
             "path": self.path,
             "kind": self.kind,
@@ -124,7 +123,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The results, best first, and what could not be looked at, in words for a person."""
+    """The results, best first, and warnings for a person on spaces that could not be searched."""
 
     results: list[Result]
     warnings: list[str]

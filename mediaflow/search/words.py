@@ -1,4 +1,4 @@
-"""Full text: what was read, heard or is in a name, by words."""
+"""Full-text search in recognised text, speech and names."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from mediaflow.search.filters import Condition
 from mediaflow.search.query import Unit, query_units
 
-# Rows of a word that are looked at; a word in more is common.
+# Rows of a word that are read; a word in more rows is common.
 MAX_ROWS = 3_000
 # Rows that pass the filter and are compared in full, and hits that are returned.
 MAX_RANKED, MAX_HITS = 1_000, 400
-# Where a filter passes no more than this, all of it is compared for common words.
+# Up to this many rows that pass the filter, all of them are compared for common words.
 MAX_FEW_ROWS = 6_000
 # Constants of BM25, which orders hits that hold the same words.
 SATURATION, LENGTH = 1.2, 0.75
@@ -51,7 +51,7 @@ class _Texts:
 
 @dataclass(frozen=True, slots=True)
 class _Term:
-    """A word or phrase of a query, with how much it tells; `ids` are its first rows."""
+    """A word or phrase of a query, with its weight (`rarity`); `ids` are its first rows."""
 
     match: str
     needles: tuple[str, ...]
@@ -76,7 +76,7 @@ def search_passages(
 
 def search_names(db: sqlite3.Connection, query: str, condition: Condition) -> list[TextHit]:
     """Files, of assets that pass, whose name or nearest folders hold words of the query; best first."""
-    # A filter may be about the location too. The + keeps SQLite from walking through a library by its index.
+    # A filter may use columns of the location too. The + keeps SQLite from scanning a library by its index.
     columns = "id, asset, 'name' AS source, +library AS library, gone"
     rows = f"(SELECT {columns} FROM locations WHERE asset IS NOT NULL)"
     scores = _search(db, query, _Texts("names_words", rows, ["name"], condition))
@@ -102,7 +102,7 @@ def _search(db: sqlite3.Connection, query: str, texts: _Texts) -> dict[int, floa
 
 
 def _terms(db: sqlite3.Connection, query: str, index: str) -> list[_Term]:
-    """The query's words, found or not, and those of its phrases that are found; the rarest first."""
+    """The query's words, and those of its phrases that occur; the rarest first."""
     words, phrases = query_units(query)
     total = _last(db, index)
     terms = [_term(db, unit, index, total) for unit in words]
@@ -111,7 +111,7 @@ def _terms(db: sqlite3.Connection, query: str, index: str) -> list[_Term]:
 
 
 def _last(db: sqlite3.Connection, index: str) -> int:
-    """The largest id, which is about the number of rows: ids are given away in order."""
+    """The largest id, which is about the number of rows: ids are assigned in order."""
     row = db.execute(f"SELECT rowid FROM {index} ORDER BY rowid DESC LIMIT 1").fetchone()
     return int(row[0]) if row else 0
 
@@ -119,11 +119,11 @@ def _last(db: sqlite3.Connection, index: str) -> int:
 def _term(db: sqlite3.Connection, unit: Unit, index: str, total: int) -> _Term:
     match = " OR ".join(f'"{form}"' for form in unit.forms)
     ids = _first_rows(db, index, match)
-    if unit.prefix and len(ids) <= MAX_ROWS:  # else its own rows are enough; joining all forms takes long
+    if unit.prefix and len(ids) <= MAX_ROWS:  # else its own rows are enough, and joining all forms takes long
         match = " OR ".join(f'"{form}"*' for form in unit.forms)
         ids = _first_rows(db, index, match)
     common = len(ids) > MAX_ROWS
-    # Rows come by their ids: how far the first ones reach says about how many there are.
+    # Rows come in the order of their ids: the last id read gives an estimate of their number.
     count = min(total, len(ids) * total // ids[-1]) if common else len(ids)
     rarity = math.log(1 + (total - count + 0.5) / (count + 0.5))
     needles = tuple(f" {form}" if unit.prefix else f" {form} " for form in unit.forms)
@@ -158,10 +158,10 @@ def _matching(db: sqlite3.Connection, texts: _Texts, match: str) -> list[int]:
 
 
 def _of_common(db: sqlite3.Connection, texts: _Texts, terms: Sequence[_Term], passing: float) -> list[int]:
-    """Further rows that pass the filter, where words are in too many rows to look at each.
+    """Further rows that pass the filter, where words are in too many rows to read all.
 
-    `passing` is the share of the first rows that pass, or 1 where these are enough. Where not, either
-    few rows pass at all, and all are taken; or words are in so many rows that some that pass come soon.
+    `passing` is the share of the first rows that pass, or 1 where these are enough. If they are not, either
+    few rows pass at all, and all are taken, or the words are so common that passing rows come soon.
     """
     if passing * _last(db, texts.index) < 2 * MAX_FEW_ROWS:
         few = _few_rows(db, texts)
@@ -188,7 +188,7 @@ def _few_rows(db: sqlite3.Connection, texts: _Texts) -> list[int] | None:
 def _scores(
     db: sqlite3.Connection, texts: _Texts, terms: Sequence[_Term], ids: list[int]
 ) -> dict[int, float]:
-    """The share of the query's words that each row holds, counted by rarity; best first, MAX_HITS at most."""
+    """The share of the query's words in each row, weighted by rarity; best first, MAX_HITS at most."""
     rows = db.execute(
         f"SELECT rowid, words FROM {texts.index} WHERE rowid IN (SELECT value FROM json_each(?))",
         (json.dumps(ids),),

@@ -46,10 +46,10 @@ def _is_whole(visit: Examination, db: sqlite3.Connection) -> bool:
     wrong = _wrong(db)
     if not wrong:
         return True
-    # What only its indexes get wrong is made anew from the tables.
+    # Damage of the indexes alone is repaired from the tables.
     if all(" index " in line for line in wrong):
         visit.mend(
-            "catalog", f"an index is wrong ({wrong[0]})", "made anew", lambda: db.execute("REINDEX").close()
+            "catalog", f"an index is wrong ({wrong[0]})", "rebuilt", lambda: db.execute("REINDEX").close()
         )
         if visit.dry_run or not _wrong(db):
             return True
@@ -96,9 +96,7 @@ def _check_words(visit: Examination, db: sqlite3.Connection, name: fulltext.Name
     with suppress(CatalogError, sqlite3.DatabaseError):
         whole = fulltext.is_whole(db, name)
     if not whole:
-        visit.mend(
-            "catalog", f"the index of words {name}_words is not that of its table", "made again", repair
-        )
+        visit.mend("catalog", f"the full text {name}_words differs from its table", "made again", repair)
 
 
 def _check_searchable(visit: Examination, db: sqlite3.Connection) -> None:
@@ -107,5 +105,5 @@ def _check_searchable(visit: Examination, db: sqlite3.Connection) -> None:
             searchable.refill(db)
 
     if wrong := searchable.differences(db):
-        what = f"{count(wrong, 'file')} that a search filters by what is not true any more"
+        what = f"{count(wrong, 'file')} with outdated values in the table of filters"
         visit.mend("catalog", what, "corrected", repair)

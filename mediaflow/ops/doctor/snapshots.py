@@ -35,7 +35,7 @@ def _examine_space(visit: Examination, db: sqlite3.Connection, space: str) -> No
     reason = _reason(visit, db, space)
     vectors = db.execute("SELECT EXISTS (SELECT 1 FROM vectors WHERE space = ?)", (space,)).fetchone()[0]
     if reason and vectors:
-        visit.mend("index", f"{space}: {reason}", "made anew", lambda: build(db, space))
+        visit.mend("index", f"{space}: {reason}", "rebuilt", lambda: build(db, space))
     elif reason:
         _discard(visit, folder, f"{space}: {reason}")
     elif folder.exists() and not _is_busy(folder) and (left := _left(folder)):
@@ -48,16 +48,16 @@ def _examine_space(visit: Examination, db: sqlite3.Connection, space: str) -> No
 
 
 def _reason(visit: Examination, db: sqlite3.Connection, space: str) -> str | None:
-    """Why the snapshot of a space must be made anew; None where it need not."""
+    """Why the snapshot of a space must be rebuilt; None where it need not."""
     folder = space_folder(space)
     snapshot = current(db, space)
     if snapshot is None:
         if not (folder / "current.json").exists() or _is_busy(folder):
             return None  # too few vectors yet, or it is being made
-        return "its snapshot is cut short, or is none of this catalog"
+        return "its snapshot is cut short, or of another catalog"
     try:
         if digest(folder / snapshot.file) != snapshot.sha256:
-            return "its snapshot does not have its SHA-256"
+            return "its snapshot has a wrong SHA-256"
     except FileNotFoundError:
         return None  # replaced meanwhile
     if snapshot.version != VERSION:

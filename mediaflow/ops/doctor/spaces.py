@@ -24,16 +24,14 @@ BUILT_IN = ("e5", "minilm", "conse", "clip")
 
 
 def examine(visit: Examination, db: sqlite3.Connection) -> None:
-    """Look at every vector of every space, and at the models of those that a search looks into."""
+    """Check every vector of every space, and the models of the spaces that a search uses."""
     spaces, empty = [], 0
     with visit.part("spaces"):
         spaces = [row[0] for row in db.execute("SELECT name FROM spaces ORDER BY name")]
         for space in spaces:
             _check_dimension(visit, db, space)
             if bad := _bad(db, space):
-                what = (
-                    f"{space}: {count(len(bad), 'vector')} of a wrong size, or of values that are no numbers"
-                )
+                what = f"{space}: {count(len(bad), 'vector')} of a wrong size, or with invalid values"
                 visit.mend(
                     "spaces", what, "removed, and wanted again", partial(_remove, visit, db, space, bad)
                 )
@@ -53,7 +51,7 @@ def _dimension(db: sqlite3.Connection, space: str) -> int:
 
 
 def _check_dimension(visit: Examination, db: sqlite3.Connection, space: str) -> None:
-    """A space has the size of its model's vectors, or, where that is not known, of all its vectors."""
+    """Check the dimension: that of the model, or, where it is not known, that of all vectors of the space."""
     said, right = _dimension(db, space), encoders.known_dimension(space)
     sizes = [
         row[0] for row in db.execute("SELECT DISTINCT length(value) FROM vectors WHERE space = ?", (space,))
@@ -93,12 +91,12 @@ def _remove(visit: Examination, db: sqlite3.Connection, space: str, ids: Iterabl
             if row and visit.settings is not None and space in _searched(visit.settings):
                 picture = row["source"] == "picture"
                 model = task_model("embed") if picture else embed_text_model(row["source"])
-                if picture:  # else the ledger would take what was found for done
+                if picture:  # else the ledger would take the finding for done
                     db.execute(
                         "DELETE FROM findings WHERE asset = ? AND task = 'embed' AND model = ?",
                         (row["asset"], model),
                     )
-                # A job that is in no queue is a lost one, and is found lost by the next look at the queue.
+                # A job that is in no queue is lost, which the next check of the queue finds.
                 db.execute(
                     "UPDATE work SET state = 'wanted', job = 'none', box = NULL"
                     " WHERE asset = ? AND task = 'embed' AND model = ? AND state = 'done'",
@@ -107,7 +105,7 @@ def _remove(visit: Examination, db: sqlite3.Connection, space: str, ids: Iterabl
 
 
 def _searched(settings: Settings) -> set[str]:
-    """The spaces that a search looks into."""
+    """The spaces that a search uses."""
     return {
         encoders.text_space(settings),
         encoders.image_space(settings),
