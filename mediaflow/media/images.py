@@ -178,7 +178,9 @@ def _frames(image: Image.Image, pixels: int, most: int, warn: Callable[[str], No
             continue
         if seen.is_new(page.image):
             number += 1
-            yield replace(page, number=None if is_timed else number, time=time if is_timed else None)
+            yield replace(
+                page, number=None if is_timed else number, time=round(time, 3) if is_timed else None
+            )
         time += _duration(image)
 
 
