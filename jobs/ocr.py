@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from jobs.agreement import Difference, compare_texts, worst
+from jobs.long_lines import recognise_in_pieces
 from jobs.pictures import open_picture
 from jobs.reading_order import reading_order
 from jobs.schema import LongText, Pixel, Placed, Score, Text
@@ -142,6 +143,7 @@ class TextReader:
         from omegaconf import OmegaConf
         from rapidocr import RapidOCR
         from rapidocr.ch_ppocr_det import TextDetector
+        from rapidocr.ch_ppocr_rec import TextRecognizer
 
         self._rapid = RapidOCR(
             params={"Global.log_level": "error", "Det.limit_side_len": 32, "Rec.rec_batch_num": 1}
@@ -151,24 +153,18 @@ class TextReader:
         sections = OmegaConf.create(self._rapid.cfg, flags={"allow_objects": True})
         sections.Det.session = _open(folder, "det", task)
         sections.Rec.session = _open(folder, "rec", task)
-        self._rapid.cfg = sections
         self._detector = TextDetector(sections.Det)
+        self._recogniser = TextRecognizer(sections.Rec)
 
     def read(self, image: np.ndarray) -> list[Line]:
         """The lines in an RGB image (height, width, 3) uint8, in no order."""
-        from rapidocr.utils.process_img import apply_vertical_padding
-
         bgr = np.ascontiguousarray(image[:, :, ::-1])
-        padded, record = apply_vertical_padding(
-            bgr, {}, self._rapid.width_height_ratio, self._rapid.min_height
-        )
-        boxes = detect_in_tiles(self._detect, padded)
+        boxes = detect_in_tiles(self._detect, bgr)
         if not len(boxes):
             return []
-        crops = self._rapid.crop_text_regions(padded, boxes)
-        padding = record["padding_1"]
+        crops = self._rapid.crop_text_regions(bgr, boxes)
         limits = np.array([image.shape[1], image.shape[0]], dtype=np.float32)
-        boxes = np.clip(boxes - [padding["left"], padding["top"]], 0, limits)
+        boxes = np.clip(boxes, 0, limits)
         return [
             Line(text, confidence, box, turn)
             for box, (text, confidence, turn) in zip(boxes, self._recognise(crops, boxes), strict=True)
@@ -178,7 +174,12 @@ class TextReader:
     def _detect(self, image: np.ndarray) -> np.ndarray:
         """Boxes (n, 4, 2) float32 of lines, in pixels of the image."""
         import cv2
+        from rapidocr.utils.process_img import apply_vertical_padding
 
+        image, record = apply_vertical_padding(
+            image, {}, self._rapid.width_height_ratio, self._rapid.min_height
+        )
+        padding = record["padding_1"]
         height, width = image.shape[:2]
         shortest, longest = DETECTOR_SIDES
         scale = min(max(1.0, shortest / min(height, width)), longest / max(height, width))
@@ -187,7 +188,8 @@ class TextReader:
         if boxes is None:
             return np.zeros((0, 4, 2), dtype=np.float32)
         factors = np.array([width / sides[0], height / sides[1]], dtype=np.float32)
-        return np.asarray(boxes, dtype=np.float32) * factors
+        offset = np.array([padding["left"], padding["top"]], dtype=np.float32)
+        return np.asarray(boxes, dtype=np.float32) * factors - offset
 
     def _recognise(self, crops: list[np.ndarray], boxes: np.ndarray) -> list[tuple[str, float, int]]:
         """Text, confidence and quarter turns of each line."""
@@ -217,8 +219,15 @@ class TextReader:
 
     def _texts(self, crops: list[np.ndarray]) -> list[tuple[str, float]]:
         """Text and confidence of each line."""
-        read = self._rapid.recognize_txt(crops)
-        return list(zip(read.txts or (), read.scores, strict=True))
+        return [self._text(crop) for crop in crops]
+
+    def _text(self, crop: np.ndarray) -> tuple[str, float]:
+        recogniser = self._recogniser
+        _, height, least = recogniser.rec_image_shape
+        ratio = max(least / height, crop.shape[1] / crop.shape[0])
+        best, scores = recognise_in_pieces(recogniser.session, recogniser.resize_norm_img(crop, ratio))
+        ((text, sure),), _ = recogniser.postprocess_op.decode(best[None], scores[None], remove_duplicate=True)
+        return text, sure
 
 
 def in_reading_order(lines: Sequence[Line]) -> list[Line]:

@@ -25,12 +25,12 @@ WORDS = ("Kranich", "Specht", "Reiher")
 
 
 def render(
-    path: Path, frames: list[Image.Image], form: str, max_pages: int = 50, **options: Any
+    path: Path, frames: list[Image.Image], form: str, max_pages: int = 50, duration: Any = 500, **options: Any
 ) -> Rendition:
     import pillow_heif
 
     pillow_heif.register_heif_opener()
-    timed = {} if form in ("HEIF", "TIFF") else {"duration": 500}
+    timed = {} if form in ("HEIF", "TIFF") else {"duration": duration}
     frames[0].save(path, form, save_all=True, append_images=frames[1:], **timed, **options)
     settings = load_settings()
     changed = settings.renditions.model_copy(update={"max_pages": max_pages})
@@ -93,6 +93,26 @@ def test_more_different_frames_than_are_kept_are_spread_over_the_animation(tmp_p
     assert times[-1] - times[0] > 7
     assert rendition.media["warning"] == "only 5 of the different frames were kept"
     assert len(list(rendition.folder.glob("page-*.jpg"))) == 5
+
+
+def test_of_motion_a_frame_every_two_seconds_is_kept(tmp_path: Path) -> None:
+    frames = [frame(f"{n} {n * 37}", (200, 100)) for n in range(150)]
+    rendition = render(tmp_path / "a", frames, "GIF", duration=100)
+    assert 13 <= len(rendition.pictures) <= 16  # 8 at first, then one of every 2 of the 14 s that are left
+    assert rendition.media["warning"] == "of quick frames, one every 2 s was kept"
+    assert len(list(rendition.folder.glob("page-*.jpg"))) == len(rendition.pictures)
+
+
+def test_a_frame_that_stays_among_motion_is_kept(tmp_path: Path) -> None:
+    frames = [frame(f"{n} {n * 37}", (200, 100)) for n in range(60)]
+    durations = [1000 if n in (17, 45) else 50 for n in range(60)]
+    times = [picture.time for picture in render(tmp_path / "a", frames, "GIF", duration=durations).pictures]
+    assert 0.85 in times  # the 18th
+    assert 0.05 * 44 + 1 in times  # the 46th
+
+
+def test_all_of_a_few_quick_frames_are_kept(tmp_path: Path) -> None:
+    assert len(render(tmp_path / "a", [*map(frame, WORDS)], "GIF", duration=20).pictures) == 3
 
 
 @pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG", "AVIF", "HEIF"])

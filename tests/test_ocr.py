@@ -99,6 +99,19 @@ def test_a_scan_in_any_direction_reads_the_same(ocr: Ocr, tmp_path: Path, turn: 
 
 
 @pytest.mark.slow
+def test_a_line_longer_than_any_page_is_read_to_its_end_once(ocr: Ocr, tmp_path: Path) -> None:
+    row = " ".join(f"{word} {number}" for number, word in enumerate(["Birnbaum", "Laterne", "Walnuss"] * 11))
+    font = ImageFont.load_default(40)
+    size = (round(font.getlength(row)) + 100, 90)
+    image = Image.new("RGB", size, "white")
+    ImageDraw.Draw(image).text((50, 20), row, fill="black", font=font)
+    image.save(tmp_path / "0.jpg", quality=95)
+    (line,) = ocr._reader.read(np.asarray(image))
+    assert line.text.split() == row.split()
+    assert line.box[:, 0].max() == pytest.approx(size[0] - 50, abs=20)
+
+
+@pytest.mark.slow
 def test_a_picture_without_writing_has_no_lines(ocr: Ocr, tmp_path: Path) -> None:
     assert ocr.analyse([written(tmp_path)])[0].data == {"text": "", "lines": []}
 

@@ -17,6 +17,7 @@ UNREADABLE = (
     AttributeError, AssertionError, struct.error, zlib.error,
 )  # fmt: skip
 _ORIENTATION, _DETAILS, _GPS = 0x0112, 0x8769, 0x8825
+_EXPOSURE = (0x829A, 0x829D)  # exposure time, aperture
 _MIN_YEAR = 1800  # an earlier year is a clock that was never set
 _MAX_TEXT = 200  # characters of a camera's name
 
@@ -46,6 +47,12 @@ def orientation(image: Image.Image) -> Any:
     """The EXIF orientation, 1 to 8, or None where there is none that can be read."""
     known = _directory(image, None)
     return known.get(_ORIENTATION) or (None if known else _find_orientation(image.info.get("exif")))
+
+
+def is_photo(image: Image.Image) -> bool:
+    """Whether a camera wrote how it exposed the picture: a scanner does not."""
+    details = _directory(image, _DETAILS)
+    return any(tag in details for tag in _EXPOSURE)
 
 
 def _find_orientation(data: Any) -> int | None:

@@ -15,7 +15,8 @@ import numpy as np
 from mediaflow.errors import MediaError
 from mediaflow.media.bare import without_metadata
 from mediaflow.media.content import IMAGE_FORMATS, image_name, read_head, unreadable
-from mediaflow.media.exif import orientation
+from mediaflow.media.exif import is_photo, orientation
+from mediaflow.media.lettering import is_mostly_ground, side_for_lettering
 from mediaflow.media.pixels import is_too_long, longest_side, reduce, shrink, to_srgb
 from mediaflow.media.seen import Seen
 from mediaflow.media.tiff import MOST_COUNTED, page_count
@@ -177,7 +178,9 @@ def _frames(image: Image.Image, pixels: int, most: int, warn: Callable[[str], No
             continue
         if seen.is_new(page.image):
             number += 1
-            yield replace(page, number=None if is_timed else number, time=time if is_timed else None)
+            yield replace(
+                page, number=None if is_timed else number, time=round(time, 3) if is_timed else None
+            )
         time += _duration(image)
 
 
@@ -235,14 +238,16 @@ def _decode_first(image: Image.Image, pixels: int, warn: Callable[[str], None]) 
 def _decode(image: Image.Image, pixels: int, warn: Callable[[str], None]) -> Page:
     size = image.size
     longest = longest_side(size, pixels)
-    if image.format in ("JPEG", "MPO"):
-        ratio = longest / max(size)
-        image.draft(image.mode, (max(1, round(size[0] * ratio)), max(1, round(size[1] * ratio))))
-    loaded, warning = _load(image)
+    loaded, warning = _load_small(image, longest)
     if warning:
         warn(warning)
     if is_bare(loaded):
         warn("damaged metadata beside the picture were left out")
+    if loaded.size == size and not is_photo(loaded):
+        wanted, is_limited = side_for_lettering(loaded, pixels)
+        longest = max(longest, wanted)
+        if is_limited:
+            warn(f"a page of small lettering was read at {longest / max(size):.0%} of its size")
     page = to_srgb(shrink(reduce(loaded, longest), longest), loaded.info.get("icc_profile"))
     turn = _turns().get(orientation(loaded))
     if turn is not None:
@@ -250,6 +255,20 @@ def _decode(image: Image.Image, pixels: int, warn: Callable[[str], None]) -> Pag
     if max(page.size) < max(size) and is_too_long(size, pixels):
         warn(f"a very long picture was read at {max(page.size) / max(size):.0%} of its size")
     return Page(page, max(page.size) / max(size), size)
+
+
+def _load_small(image: Image.Image, longest: int) -> tuple[Image.Image, str | None]:
+    """`_load`, a JPEG file at a fraction of its size that is enough; a page may need all of it."""
+    size = image.size
+    if image.format not in ("JPEG", "MPO"):
+        return _load(image)
+    file: BinaryIO = image.fp  # type: ignore[attr-defined]
+    ratio = longest / max(size)
+    image.draft(image.mode, (max(1, round(size[0] * ratio)), max(1, round(size[1] * ratio))))
+    loaded, warning = _load(image)
+    if loaded.size == size or warning or is_bare(loaded) or is_photo(loaded) or not is_mostly_ground(loaded):
+        return loaded, warning
+    return _load(_open(file))
 
 
 def _turns() -> dict[Any, Image.Transpose]:

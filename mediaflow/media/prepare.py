@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 THUMBNAIL = 320  # pixels
 _QUALITY = 95
+_ALL_KEPT = 8  # frames of an animation that are kept however quickly they go by
+_MIN_SHOWN = 0.3  # seconds; what is shown for less is motion, not text to be read
 _THREADS = 2
 _SHARE = 0.5  # of the seconds a file may take, after which a recording is cut: better than given up
 
@@ -108,10 +110,10 @@ def _make_image(image: Image.Image, asset: str, folder: Path, settings: Renditio
             pictures.append(_write(page.image, name, folder, page.scale, page.number, page.time))
             if is_blank(page.image):
                 blanks.append(pictures[-1])
-            if page.time is not None and len(pictures) > settings.max_pages:
-                least = most_crowded([each.time or 0.0 for each in pictures])
-                (folder / pictures.pop(least).file).unlink(missing_ok=True)
-                said.append(f"only {settings.max_pages} of the different frames were kept")
+            times = [each.time for each in pictures if each.time is not None]
+            if (least := _superfluous(times, settings)) is not None:
+                (folder / pictures.pop(least[0]).file).unlink(missing_ok=True)
+                said.append(least[1])
     if len(blanks) < len(pictures):
         for blank in [each for each in blanks if each in pictures and each.time is not None]:
             pictures.remove(blank)
@@ -123,6 +125,22 @@ def _make_image(image: Image.Image, asset: str, folder: Path, settings: Renditio
     if warnings := dict.fromkeys([*said, *filter(None, [media.pop("warning", None)])]):
         media["warning"] = "; ".join(warnings)
     return Rendition(asset, "image", folder, media, tuple(pictures), (), "thumbnail.webp")
+
+
+def _superfluous(times: list[float], settings: RenditionSettings) -> tuple[int, str] | None:
+    """The frame of an animation that is dropped now that the last one came, and why; None where all stay.
+
+    Of frames that go by too quickly to be read, one every `frame_seconds` is enough, as of a video.
+    """
+    if (
+        len(times) > _ALL_KEPT
+        and times[-1] - times[-2] < _MIN_SHOWN
+        and times[-2] - times[-3] < settings.frame_seconds
+    ):
+        return len(times) - 2, f"of quick frames, one every {settings.frame_seconds:g} s was kept"
+    if len(times) > settings.max_pages:
+        return most_crowded(times), f"only {settings.max_pages} of the different frames were kept"
+    return None
 
 
 def _make_recording(
