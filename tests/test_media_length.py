@@ -95,9 +95,13 @@ def test_another_recording_in_the_same_file_is_told_where_it_cannot_be_read(
     assert told(made).startswith("another recording follows in the same file and is not read")
 
 
-def test_what_follows_a_wav_and_is_no_recording_is_nothing_to_tell(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.wav", sounds=[voice(440, 2, 1)], codec="pcm_s16le")
-    path.write_bytes(path.read_bytes() + b"ID3" + bytes(100))
+@pytest.mark.parametrize("trailer", [b"ID3" + bytes(100), b"SEFT1234567890", bytes(1000)])
+@pytest.mark.parametrize(("name", "codec"), [("a.wav", "pcm_s16le"), ("a.m4a", "aac")])
+def test_what_follows_and_is_no_recording_is_nothing_to_tell(
+    tmp_path: Path, name: str, codec: str, trailer: bytes
+) -> None:
+    path = write(tmp_path / name, sounds=[voice(440, 1, 1)], codec=codec)
+    path.write_bytes(path.read_bytes() + trailer)
     assert told(render(path)) == ""
 
 

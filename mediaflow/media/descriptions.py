@@ -30,7 +30,7 @@ def _warning(recording: Recording, end: End, reading: Reading) -> str | None:
     elif end == "damaged" or recording.is_cut or (claimed and reached < claimed * 0.9 - 2):
         said.append(
             f"cut short: {reached:.0f} s could be read"
-            + (f" of {claimed:.0f} s" if claimed and reached < claimed else "")
+            + (f" of {claimed:.0f} s" if claimed and round(reached) < round(claimed) else "")
         )
     elif any(each.errors for each in frames) or any(
         each.errors > _HARMLESS and each.samples for each in reading.sounds.values()

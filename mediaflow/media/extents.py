@@ -8,7 +8,8 @@ from typing import BinaryIO
 
 _UNKNOWN_SIZE = 0xFFFF0000  # bytes, and more: what is written to a pipe says as much as fits, or 0
 _W64, _ASF = b"riff.\x91\xcf\x11", b"0&\xb2u\x8ef\xcf\x11"
-_ONE_ONLY = (b"RIFF", b"RF64", b"FORM")  # of which FFmpeg does not read another
+_ONE_ONLY = (b"WAVE", b"AIFF", b"AIFC")  # of which FFmpeg does not read another
+_CONTENT = (b"mdat", b"moov", b"moof")  # boxes without which something is missing
 _MAX_BOXES = 10_000  # of an MP4 that is written in fragments
 _OGG_PAGE = 27 + 255 + 255 * 255  # bytes at most
 
@@ -27,11 +28,11 @@ def extent_of(file: BinaryIO, size: int) -> Extent:
     try:
         head = _read(file, 0, 64)
         if head[4:8] == b"ftyp":
-            return _of_boxes(file, size)
+            return _of_boxes(file)
         if head[:4] == b"OggS":
             return Extent(_end_of_pages(file, size))
         said = _said(file, head)
-        if said is None or said >= size or head[:4] not in _ONE_ONLY:
+        if said is None or said >= size or head[8:12] not in _ONE_ONLY:
             return Extent(said)
         follows = _read(file, said + said % 2, 12)
         return Extent(said, len(follows) == 12 and (follows[:4], follows[8:]) == (head[:4], head[8:12]))
@@ -42,7 +43,7 @@ def extent_of(file: BinaryIO, size: int) -> Extent:
 def _said(file: BinaryIO, head: bytes) -> int | None:
     """The bytes that the first chunk gives."""
     kind = head[8:12]
-    if head[:4] == b"RIFF" and kind == b"WAVE":
+    if head[:4] == b"RIFF" and kind in (b"WAVE", b"AVI "):
         return _known(8 + int.from_bytes(head[4:8], "little"))
     if head[:4] == b"RF64" and head[12:16] == b"ds64":
         return 8 + int.from_bytes(head[20:28], "little")
@@ -86,12 +87,12 @@ def _end_of_pages(file: BinaryIO, size: int) -> int | None:
     return start + at + 27 + len(segments) + sum(segments) if segments else None
 
 
-def _of_boxes(file: BinaryIO, size: int) -> Extent:
+def _of_boxes(file: BinaryIO) -> Extent:
     """The end of the last box; a second beginning is another recording unless fragments follow it."""
     boxes = list(_boxes(file))
     kinds = [kind for kind, _ in boxes]
-    end = boxes[-1][1] if boxes else 0
-    return Extent(end if end > size else None, kinds.count(b"ftyp") > 1 and b"moof" not in kinds)
+    last, end = boxes[-1]
+    return Extent(end if last in _CONTENT else None, kinds.count(b"ftyp") > 1 and b"moof" not in kinds)
 
 
 def _boxes(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
