@@ -136,6 +136,10 @@ def test_the_language_may_change_after_a_pause(
     errors, length = word_errors(wanted, data["text"], "en")
     assert errors / length <= 0.35, data["text"]  # numbers and spelling of the second language
     assert data["language"] == most
+    heard = set(data["text"].lower().replace(",", " ").replace(".", " ").split())
+    for each in order:
+        words = set(transcript(media, each).lower().strip(".").split())
+        assert len(words & heard) > len(words) / 2, f"{each} is left out or translated: {data['text']}"
 
 
 @pytest.mark.slow
