@@ -137,8 +137,8 @@ class Transcribe(Task):
     def _parts(self, group: Heard, row: int, whole: Part) -> list[Part]:
         """What lies between the pauses of a window, and the language of each.
 
-        A part that seems to be in another language than the rest is heard by itself, as it cannot be told
-        from its neighbours otherwise.
+        Where one seems to be in another language than the rest, each is heard by itself: the encoder
+        mixes a part with its neighbours, so that also those that seem to agree may not.
         """
         window = group.windows[row]
         spans = between_pauses(window.spans)
@@ -147,11 +147,10 @@ class Transcribe(Task):
         found = self._whisper.languages_in(group, row, spans)
         parts = [Part(*span, languages) for span, languages in zip(spans, found, strict=True)]
         main = likeliest(total(parts))
-        if odd := [at for at, part in enumerate(parts) if part.likeliest != main]:
-            alone = self._whisper.tell([window.part(*spans[at]) for at in odd])
-            for at, languages in zip(odd, alone, strict=True):
-                parts[at] = Part(*spans[at], languages)
-        return parts
+        if all(part.likeliest == main for part in parts):
+            return parts
+        alone = self._whisper.tell([window.part(*span) for span in spans])
+        return [Part(*span, languages) for span, languages in zip(spans, alone, strict=True)]
 
     def _decode(self, told: Sequence[Told], group: Heard) -> Iterator[tuple[Speech, Window, str]]:
         """Add what is said to the tracks; yields the windows, with their language, that must be heard again.

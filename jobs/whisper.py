@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jobs.languages import Votes
-from mediaflow.media.subtitles import Word
+from mediaflow.media.subtitles import Word, with_marks
 from mediaflow.media.voice import LONGEST, Window
 from mediaflow.models.device import speech_device
 from mediaflow.settings import Settings
@@ -179,7 +179,7 @@ class Whisper:
             for part, size in zip(parts, map(len, sizes), strict=True):
                 words.append(Word(window.start + starts[at], window.start + starts[at + size], part))
                 at += size
-            said.append(words)
+            said.append(with_marks(words))
         return said
 
     def _tokenizer(self, language: str) -> Tokenizer:

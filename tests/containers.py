@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import av
@@ -20,7 +21,8 @@ FPS = 10
 
 
 def render(path: Path) -> Rendition:
-    return make_rendition(str(path), path.parent / f"{path.name}.rendition", load_settings())
+    """The rendition of a file as it is now, in a folder of its own."""
+    return make_rendition(str(path), Path(mkdtemp(dir=path.parent)) / "rendition", load_settings())
 
 
 def voice(hertz: float, seconds: float, seed: int = 0) -> np.ndarray:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mediaflow.media.recordings import MAX_WARNING, joined
-from tests.containers import SAMPLES, render, told, voice, write
+from mediaflow.media.descriptions import MAX_WARNING, joined
+from tests.containers import SAMPLES, join, render, told, voice, write
 
 # Silence, then sound: the bit rate of the beginning says nothing about the rest.
 UNEVEN = np.concatenate(
@@ -50,14 +50,80 @@ def test_tags_before_an_mp3_do_not_hide_that_it_says_no_length(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("name", "codec"), [("a.wav", "pcm_s16le"), ("a.mka", "aac"), ("a.mp3", "libmp3lame"), ("a.flac", "flac")]
+    ("name", "codec"),
+    [
+        ("a.wav", "pcm_s16le"),
+        ("a.w64", "pcm_s16le"),
+        ("a.caf", "pcm_s16be"),
+        ("a.aiff", "pcm_s16be"),
+        ("a.mka", "aac"),
+        ("a.mp3", "libmp3lame"),
+        ("a.flac", "flac"),
+    ],
 )
 def test_a_recording_that_was_cut_says_so(tmp_path: Path, name: str, codec: str) -> None:
-    path = write(tmp_path / name, sounds=[voice(440, 20, 1)], codec=codec)
+    path = write(tmp_path / name, sounds=[voice(440, 12, 1)], codec=codec)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     made = render(path)
     assert told(made).startswith("cut short: ")
-    assert "of 20 s" in told(made)
+    assert "of 12 s" in told(made)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.ogg", "flac"), ("a.opus", "libopus"), ("a.wma", "pcm_s16le")]
+)
+def test_a_recording_that_was_cut_says_so_though_it_has_no_length(
+    tmp_path: Path, name: str, codec: str
+) -> None:
+    path = write(tmp_path / name, sounds=[voice(440, 8, 1)], codec=codec)
+    assert told(render(path)) == ""
+    cut = tmp_path / f"cut-{name}"
+    cut.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert told(render(cut)).startswith("cut short: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("a.wav", "pcm_s16le"), ("a.aiff", "pcm_s16be"), ("a.m4a", "aac")],
+)
+def test_another_recording_in_the_same_file_is_told_where_it_cannot_be_read(
+    tmp_path: Path, name: str, codec: str
+) -> None:
+    clips = [write(tmp_path / f"{at}{name}", sounds=[voice(440, at, 1)], codec=codec) for at in (4, 2)]
+    made = render(join(tmp_path / name, *clips))
+    assert made.media["seconds"] == pytest.approx(4, abs=0.1)
+    assert told(made).startswith("another recording follows in the same file and is not read")
+
+
+@pytest.mark.parametrize("trailer", [b"ID3" + bytes(100), b"SEFT1234567890", bytes(1000)])
+@pytest.mark.parametrize(("name", "codec"), [("a.wav", "pcm_s16le"), ("a.m4a", "aac")])
+def test_what_follows_and_is_no_recording_is_nothing_to_tell(
+    tmp_path: Path, name: str, codec: str, trailer: bytes
+) -> None:
+    path = write(tmp_path / name, sounds=[voice(440, 1, 1)], codec=codec)
+    path.write_bytes(path.read_bytes() + trailer)
+    assert told(render(path)) == ""
+
+
+def test_a_film_in_fragments_is_one_recording(tmp_path: Path) -> None:
+    options = {"movflags": "frag_keyframe+empty_moov"}
+    path = write(tmp_path / "a.mp4", sounds=[voice(440, 4, 1)], videos=[[1, 2, 3, 4]], options=options)
+    made = render(path)
+    assert made.media["seconds"] == pytest.approx(4, abs=0.3)
+    assert told(made) == ""
+
+
+def test_a_wav_from_a_pipe_does_not_know_its_size(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.wav", sounds=[voice(440, 4, 1)], codec="pcm_s16le")
+    data = path.read_bytes()
+    at = data.index(b"data") + 4
+    for size in (0, 0xFFFFFFFF):
+        said = size.to_bytes(4, "little")
+        path = tmp_path / f"{size}.wav"
+        path.write_bytes(data[:4] + said + data[8:at] + said + data[at + 4 :])
+        made = render(path)
+        assert made.media["seconds"] == pytest.approx(4, abs=0.1)
+        assert told(made) == ""
 
 
 def test_an_mp4_with_its_index_first_that_was_cut_says_so(tmp_path: Path) -> None:

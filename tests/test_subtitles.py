@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mediaflow.media.subtitles import Word, phrases, srt, text_of, vtt
+from mediaflow.media.subtitles import Word, phrases, srt, text_of, vtt, with_marks
 
 
 def spoken(text: str, seconds: float = 0.3) -> list[Word]:
@@ -12,6 +12,14 @@ def spoken(text: str, seconds: float = 0.3) -> list[Word]:
 def test_words_become_sentences() -> None:
     said = [text_of(phrase) for phrase in phrases(spoken("It rains. We stay at home! Why not?"))]
     assert said == ["It rains.", "We stay at home!", "Why not?"]
+
+
+def test_a_mark_that_is_a_word_of_its_own_ends_the_sentence() -> None:
+    parts = [" It", " rains", ".", " Well", "-known", ",", ' "', "Why", "?", '"']
+    words = with_marks(Word(at, at + 0.5, part) for at, part in enumerate(parts))
+    assert [word.text for word in words] == [" It", " rains.", " Well", "-known,", ' "', 'Why?"']
+    assert (words[1].start, words[1].end) == (1, 2.5)
+    assert text_of(phrases(words)[0]) == "It rains."
 
 
 def test_a_number_with_a_dot_does_not_end_a_sentence() -> None:

@@ -18,11 +18,12 @@ from mediaflow.media.voice import RATE, Window, _decoded
 from mediaflow.settings import load_settings
 from tests.containers import write
 
-EN, EN2, DE, DE2, ES = (
+EN, EN2, DE, DE2, DE3, ES = (
     "audio/en/jfk.flac",
     "audio/en/LJ001-0004.wav",
     "audio/de/thorsten_01.wav",
     "audio/de/thorsten_13.wav",
+    "audio/de/thorsten_08.wav",
     "audio/es/leopard_test_es.wav",
 )
 
@@ -122,7 +123,9 @@ PAUSE = np.zeros(48_000, np.float32)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("order", "most"), [((EN, DE2), "en"), ((DE, EN2, DE2), "de"), ((EN2, ES), "es")])
+@pytest.mark.parametrize(
+    ("order", "most"), [((EN, DE2), "en"), ((DE, EN2, DE2), "de"), ((EN2, ES), "es"), ((DE3, ES, EN), "en")]
+)
 def test_the_language_may_change_after_a_pause(
     task: Transcribe, say: Any, media: Path, tmp_path: Path, order: tuple[str, ...], most: str
 ) -> None:
@@ -133,6 +136,10 @@ def test_the_language_may_change_after_a_pause(
     errors, length = word_errors(wanted, data["text"], "en")
     assert errors / length <= 0.35, data["text"]  # numbers and spelling of the second language
     assert data["language"] == most
+    heard = set(data["text"].lower().replace(",", " ").replace(".", " ").split())
+    for each in order:
+        words = set(transcript(media, each).lower().strip(".").split())
+        assert len(words & heard) > len(words) / 2, f"{each} is left out or translated: {data['text']}"
 
 
 @pytest.mark.slow

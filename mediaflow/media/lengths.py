@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, BinaryIO
 
+from mediaflow.media.extents import Extent
+
 if TYPE_CHECKING:
     import av
 
@@ -11,12 +13,12 @@ if TYPE_CHECKING:
 _RAW = {
     "aac", "ac3", "eac3", "dts", "amr", "amrnb", "amrwb", "loas", "h264", "hevc", "m4v", "mpegvideo",
 }  # fmt: skip
-_UNKNOWN_SIZE = 0xFFFF0000  # bytes of a WAV file
+SIZED = {"wav", "w64", "caf"}  # of which FFmpeg says how long what is there is
 _HEADER = 4096  # bytes of an MP3's first frame and what stands before it
 _GUESS = 0.005  # by which size and bit rate may differ from a length that was guessed from them
 
 
-def said_length(container: av.container.InputContainer, file: BinaryIO) -> float | None:
+def said_length(container: av.container.InputContainer, file: BinaryIO, extent: Extent) -> float | None:
     """The seconds that a header gives; None where there is none, and the length is a guess or unknown."""
     duration = container.duration
     if not duration or duration <= 0:
@@ -25,18 +27,10 @@ def said_length(container: av.container.InputContainer, file: BinaryIO) -> float
     seconds = duration / 1_000_000
     if names & _RAW or ("mp3" in names and not _counts_frames(file)):
         return None
-    if names == {"wav"}:
-        return seconds * _whole(file, container.size)
+    if names & SIZED:
+        return seconds * max(1.0, (extent.said or 0) / container.size)
     # An MP4's bit rates are computed from its length, not the other way round.
     return None if "mov" not in names and _is_guess(container, seconds) else seconds
-
-
-def _whole(wav: BinaryIO, size: int) -> float:
-    """How many times as long a WAV file was as what is there, by its first chunk; 1 where that is all."""
-    head = _read(wav, 0, 8)
-    said = 8 + int.from_bytes(head[4:8], "little")
-    # What is written to a pipe says 0, or as much as fits.
-    return said / size if size and head[:4] == b"RIFF" and size < said < _UNKNOWN_SIZE else 1.0
 
 
 def _read(file: BinaryIO, at: int, count: int) -> bytes:

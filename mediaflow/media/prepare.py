@@ -14,6 +14,7 @@ from mediaflow.disk import sync_files
 from mediaflow.errors import MediaError
 from mediaflow.media import exif, images, recordings
 from mediaflow.media.content import hash_of, not_media, read_head, unreadable
+from mediaflow.media.descriptions import describe
 from mediaflow.media.frames import Frames, Still
 from mediaflow.media.originals import open_original, state
 from mediaflow.media.pixels import shrink
@@ -174,9 +175,7 @@ def _make_recording(
         raise MediaError(_nothing(recording))
     if cover := shots.covers.get(reading.moving or 0) or next(iter(shots.covers.values()), None):
         _write_thumbnail(cover, folder)
-    media = recordings.describe(recording, end, reading)
-    if warning := recordings.warning(recording, end, reading):
-        media["warning"] = warning
+    media = describe(recording, end, reading)
     if same:
         media["duplicate_audio_tracks"] = same
     kind: Kind = "video" if recording.streams.videos else "audio"

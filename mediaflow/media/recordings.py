@@ -1,18 +1,18 @@
-"""Videos and sound recordings: opened, and read once from front to back."""
+"""Recordings: videos and sound, opened, and read once from front to back."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from mediaflow.errors import MediaError
 from mediaflow.media.clock import Clock
 from mediaflow.media.content import CONTAINERS
-from mediaflow.media.frames import Frames, Still, shown_size
-from mediaflow.media.lengths import said_length
+from mediaflow.media.extents import Extent, extent_of
+from mediaflow.media.frames import Frames, Still
+from mediaflow.media.lengths import SIZED, said_length
 from mediaflow.media.sound import Sound
 from mediaflow.media.streams import MAX_PIXELS, Streams, choose_streams
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 _BEYOND = 100  # packets after the longest time allowed that end the reading; fewer have a wrong clock
 _MIN_BIT_RATE = 100_000  # bits a second of a film
-_HARMLESS = 2  # packets of sound that do not decode: where MP3s were joined, one lacks what it refers to
-MAX_WARNING = 500  # characters
 
 # How reading a recording ended: at its end, where data ends, at one of the limits.
 End = Literal["whole", "damaged", "long", "slow", "crowded"]
@@ -31,7 +29,7 @@ Keep = Callable[[int, Still], None]
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """An opened container, its streams that are read, and its clock.
+    """An opened container, its streams that are read, its clock, and how far it reaches in its file.
 
     `seconds` is how long the container says it is, None where it does not or only guesses.
     """
@@ -39,7 +37,13 @@ class Recording:
     container: av.container.InputContainer
     streams: Streams
     clock: Clock
+    extent: Extent
     seconds: float | None
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the file ends before the recording does, by its chunks."""
+        return (self.extent.said or 0) > self.container.size
 
     @property
     def format(self) -> str:
@@ -52,7 +56,7 @@ class Recording:
     def claimed(self) -> float | None:
         """How long picture and sound should be; unlike `seconds` without the subtitles, if that is known."""
         if (
-            self.seconds is None or self.container.format.name == "wav"
+            self.seconds is None or self.container.format.name in SIZED
         ):  # whose stream is as long as it is there
             return self.seconds
         lengths = [
@@ -128,7 +132,9 @@ def open_recording(file: BinaryIO, threads: int) -> Recording | None:
         raise
     leaps = bool(container.format.flags & Flags.ts_discont.value)  # type: ignore[operator]
     clock = Clock((container.start_time or 0) / 1_000_000, leaps)
-    return Recording(container, streams, clock, None if leaps else said_length(container, file))
+    extent = extent_of(file, container.size)
+    seconds = None if leaps else said_length(container, file, extent)
+    return Recording(container, streams, clock, extent, seconds)
 
 
 def read_recording(recording: Recording, reading: Reading, keep: Keep, most: float, patience: float) -> End:
@@ -174,87 +180,3 @@ def read_recording(recording: Recording, reading: Reading, keep: Keep, most: flo
     for sound in sounds.values():
         sound.feed(None)
     return end
-
-
-def warning(recording: Recording, end: End, reading: Reading) -> str | None:
-    """All that a person should know of a recording that is not quite in order, or not read whole."""
-    said = [*recording.streams.left_out, *_undecoded(reading)]
-    reached, claimed = reading.seconds, recording.claimed
-    frames = [each for each in reading.frames.values() if each.decoded]
-    if end == "long":
-        said.append(f"only the first {reached / 3600:.1f} hours were read: the setting renditions.max_hours")
-    elif end == "slow":
-        said.append(f"only the first {reached:.0f} s were read: it takes too long to decode")
-    elif end == "crowded":
-        said.append(f"only the first {reached:.0f} s were read: it claims more frames than a video can show")
-    elif end == "damaged" or (claimed and reached < claimed * 0.9 - 2):
-        said.append(f"cut short: {reached:.0f} s could be read" + (f" of {claimed:.0f} s" if claimed else ""))
-    elif any(each.errors for each in frames) or any(
-        each.errors > _HARMLESS and each.samples for each in reading.sounds.values()
-    ):
-        said.append("damaged: some parts could not be decoded")
-    return joined(said)
-
-
-def _undecoded(reading: Reading) -> list[str]:
-    """Of the tracks that seemed readable, those in which nothing could be decoded."""
-    if reading.frames and not any(each.decoded for each in reading.frames.values()):
-        said = ["no picture could be decoded"]
-    else:
-        said = [
-            f"video track {number} ({_codec(each)}) cannot be decoded"
-            for number, each in reading.frames.items()
-            if each.packets and not each.decoded
-        ]
-    return said + [
-        f"audio track {number} ({_codec(each)}) cannot be decoded"
-        for number, each in reading.sounds.items()
-        if each.errors and not each.samples
-    ]
-
-
-def joined(warnings: Sequence[str]) -> str | None:
-    """Several warnings as one text of bounded length; None for none."""
-    text = "; ".join(warnings)
-    return (text if len(text) <= MAX_WARNING else text[: MAX_WARNING - 2] + " …") or None
-
-
-def describe(recording: Recording, end: End, reading: Reading) -> dict[str, Any]:
-    """Format, codecs, seconds, when it was taken, and of a video the upright size and the frames a second."""
-    media: dict[str, Any] = {"format": recording.format}
-    if taken := _taken(recording.container.metadata):
-        media["taken"] = taken
-    # What was read is the truth, unless the container knows that there is more.
-    read_all = end == "whole" and recording.clock.joined
-    seconds = reading.seconds if read_all else max(reading.seconds, recording.seconds or 0.0)
-    if seconds:
-        media["seconds"] = round(seconds, 3)
-    if number := reading.moving:
-        frames = reading.frames[number]
-        video = frames.stream
-        width, height = shown_size(video.codec_context.width, video.codec_context.height, video)
-        if frames.rotation % 180:
-            width, height = height, width
-        rate = video.average_rate or video.guessed_rate
-        media |= {"width": width, "height": height, "codec": _codec(frames)}
-        media |= {"fps": round(float(rate), 3)} if rate else {}
-    for sound in list(reading.sounds.values())[:1]:
-        media["audio_codec" if reading.frames else "codec"] = _codec(sound)
-    return media
-
-
-def _codec(reader: Frames | Sound) -> str:
-    name: str = reader.stream.codec_context.codec.canonical_name
-    return name
-
-
-def _taken(metadata: dict[str, str]) -> str | None:
-    """When a camera recorded it, as ISO 8601; clocks that were never set stand before 1980."""
-    for key in ("com.apple.quicktime.creationdate", "creation_time"):
-        try:
-            taken = datetime.fromisoformat(metadata.get(key, ""))
-        except ValueError:
-            continue
-        if taken.year >= 1980:
-            return taken.replace(microsecond=0).isoformat()
-    return None

@@ -35,6 +35,18 @@ def phrases(words: Sequence[Word]) -> list[list[Word]]:
     return [part for sentence in sentences for part in _cut(sentence)]
 
 
+def with_marks(words: Iterable[Word]) -> list[Word]:
+    """The words, with marks that a tokenizer gave as words of their own joined to the one before."""
+    joined: list[Word] = []
+    for word in words:
+        is_mark = not word.text[:1].isspace() and not any(map(str.isalnum, word.text))
+        if joined and is_mark:
+            joined[-1] = Word(joined[-1].start, word.end, joined[-1].text + word.text)
+        else:
+            joined.append(word)
+    return joined
+
+
 def text_of(words: Sequence[Word]) -> str:
     """The words as text."""
     return "".join(word.text for word in words).strip()
