@@ -85,7 +85,6 @@ def test_a_time_out_of_range_costs_nothing(installation: Installation, tmp_path:
     assert f"{first.name}: its modification time is out of range" in done.stderr
     assert installation.states() == {"done": 3}
     assert "after 2262" in mediaflow("list", "--warnings", str(first)).stdout
-    assert "before 1677" in mediaflow("list", "--warnings", str(second)).stdout
     for command in (["status"], ["runs"], ["show", str(first)], ["show", str(second)]):
         assert mediaflow(*command).returncode == 0, command
     again = answer("submit", str(tmp_path / "pile"), "--wait")
