@@ -37,6 +37,8 @@ def build(home: Path) -> Path:
         locations.failed(db, failed, "a damaged PNG image", permanent=True)
         asset = _done(db, run, b"unread.png", "c1" * 32, {})
         work.fail(db, asset, "ocr", "m", "out of memory", permanent=True)
+        [text] = _enter(db, run, b"lost-ending")
+        locations.skip(db, text, "not a media file (text)")
         _enter(db, run, b"queued.png")
         _done(db, run, b"gone.png", "d1" * 32, {})
         locations.mark_gone(db, "default", FOLDER, [b"gone.png"])

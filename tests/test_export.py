@@ -169,3 +169,23 @@ def test_findings_have_the_library_and_the_size_too(known: Path) -> None:
     lines = [json.loads(line) for line in run(known, "export", "/pile/talk.mp3").stdout.splitlines()]
     assert [(line["library"], line["size"]) for line in lines] == [("default", 2000)]
     assert {"path", "asset", "kind", "media", "findings"} <= set(lines[0])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["export", "--format", "srt", "--out", ""],
+        ["export", ""],
+        ["search", "--like", ""],
+        ["search", "--image", ""],
+        ["search", "--library", "", "words"],
+        ["list", ""],
+        ["show", ""],
+    ],
+    ids=" ".join,
+)
+def test_an_empty_path_or_library_is_refused(tmp_path: Path, arguments: list[str]) -> None:
+    done = run(build(tmp_path / "home"), *arguments)
+    assert done.returncode == 2, said(done)
+    assert "Is a shell variable unset?" in said(done)
+    assert not done.stdout

@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 
-from mediaflow.catalog import listing
+from mediaflow.catalog import listing, locations
 from mediaflow.catalog.database import connect
 from mediaflow.catalog.listing import Filter
 from mediaflow.catalog.locations import Scope
 from mediaflow.cli import dates
 from mediaflow.cli.output import byte_size, counted, when
 from mediaflow.errors import UsageError
+from mediaflow.media.times import OUT_OF_RANGE
+from mediaflow.ops.show import describe
 from tests.known import FOLDER, ODD, YEAR_2020, build, run, said
 
 WHOLE = Scope("default")
@@ -37,6 +39,7 @@ def test_a_listing_is_filtered_by_state(known: Path) -> None:
     assert names(known, state="queued") == {b"queued.png"}
     assert names(known, state="gone") == {b"gone.png"}
     assert names(known, state="done") == {*ODD, b"taken.jpg", b"half.jpg", b"talk.mp3"}
+    assert names(known, state="skipped") == {b"lost-ending"}
 
 
 def test_a_listing_is_filtered_by_kind_warning_and_path(known: Path) -> None:
@@ -44,6 +47,27 @@ def test_a_listing_is_filtered_by_kind_warning_and_path(known: Path) -> None:
     assert names(known, warnings=True) == {b"half.jpg"}
     assert names(known, Scope("default", (FOLDER + b"/talk.mp3",))) == {b"talk.mp3"}
     assert names(known, Scope("scans")) == {b"copy.png"}
+
+
+@pytest.mark.parametrize(("limit", "words"), [(0, "before 1677"), (1, "after 2262")])
+def test_a_time_out_of_range_is_a_warning_of_its_file(tmp_path: Path, limit: int, words: str) -> None:
+    home = build(tmp_path / "home")
+    with closing(connect(home / "catalog.sqlite")) as db:
+        db.execute(
+            "UPDATE locations SET mtime_ns = ? WHERE name IN (?, ?)",
+            (OUT_OF_RANGE[limit], b"half.jpg", b"talk.mp3"),
+        )
+        found = {
+            Path(file.path).name: file.warning for file in listing.files(db, WHOLE, Filter(warnings=True))
+        }
+        row = locations.of_path(db, b"/pile/half.jpg")
+        assert row is not None
+        shown = describe(db, row)["media"]["warning"]
+        assert locations.warned_in(db, 1) == 2
+    assert set(found) == {"half.jpg", "talk.mp3"}
+    assert words in str(found["talk.mp3"])
+    assert shown == found["half.jpg"]
+    assert shown.startswith("damaged: about half of it; ")
 
 
 def test_the_day_of_until_is_included_in_local_time(known: Path) -> None:
@@ -129,7 +153,7 @@ def test_a_catalog_of_many_files_is_read_while_it_is_shown(tmp_path: Path, only:
 def test_the_list_in_json_is_one_array_with_stable_keys(known: Path) -> None:
     files = json.loads(run(known, "list", "--json").stdout)
     keys = "path library state kind asset size seconds date taken tasks warning reason".split()
-    assert len(files) == len(ODD) + 7
+    assert len(files) == len(ODD) + 8
     assert all(list(file) == keys for file in files)
     [talk] = [file for file in files if file["path"] == "/pile/talk.mp3"]
     assert (talk["size"], talk["seconds"], talk["date"], talk["tasks"]) == (
@@ -139,7 +163,7 @@ def test_the_list_in_json_is_one_array_with_stable_keys(known: Path) -> None:
         ["transcribe"],
     )
     assert {os.fsencode(file["path"]) for file in files} >= {FOLDER + b"/" + name for name in ODD}
-    assert json.loads(run(known, "list", "--state", "skipped", "--json").stdout) == []
+    assert json.loads(run(known, "list", "--state", "skipped", "--kind", "audio", "--json").stdout) == []
 
 
 @pytest.mark.slow
@@ -155,8 +179,8 @@ def test_the_list_through_a_pipe_has_a_file_on_each_line(known: Path) -> None:
 def test_the_libraries_are_listed_with_what_they_hold(known: Path) -> None:
     default, scans = json.loads(run(known, "list", "--libraries", "--json").stdout)
     assert default == {
-        "library": "default", "files": len(ODD) + 7, "done": len(ODD) + 3, "failed": 2, "queued": 1,
-        "skipped": 0, "gone": 1, "bytes": 2000 * (len(ODD) + 6),
+        "library": "default", "files": len(ODD) + 8, "done": len(ODD) + 3, "failed": 2, "queued": 1,
+        "skipped": 1, "gone": 1, "bytes": 2000 * (len(ODD) + 7),
     }  # fmt: skip
     assert (scans["library"], scans["files"]) == ("scans", 1)
     assert b"scans" in run(known, "list", "--libraries").stdout

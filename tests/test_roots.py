@@ -84,6 +84,7 @@ def test_a_time_out_of_range_costs_nothing(installation: Installation, tmp_path:
     assert done.returncode == 0, done.stderr
     assert f"{first.name}: its modification time is out of range" in done.stderr
     assert installation.states() == {"done": 3}
+    assert "after 2262" in mediaflow("list", "--warnings", str(first)).stdout
     for command in (["status"], ["runs"], ["show", str(first)], ["show", str(second)]):
         assert mediaflow(*command).returncode == 0, command
     again = answer("submit", str(tmp_path / "pile"), "--wait")
@@ -111,7 +112,7 @@ def test_a_root_that_cannot_be_used_costs_only_itself(installation: Installation
     assert installation.ask("SELECT COUNT(*) FROM locations WHERE gone IS NOT NULL") == [(0,)]
     alone = mediaflow("submit", str(emptied), str(missing), "--wait")
     assert alone.returncode == 2
-    assert "is its disk mounted?" in alone.stderr
+    assert "is its disk mounted?\n" in alone.stderr
     assert "does not exist" in alone.stderr
 
 

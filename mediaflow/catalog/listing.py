@@ -10,7 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from mediaflow.catalog.locations import Scope
+from mediaflow.catalog.locations import WARNED, Scope
+from mediaflow.media.times import OUT_OF_RANGE, time_warning
 
 # One state for a file and all its tasks. `l` is the location.
 STATE = (
@@ -90,7 +91,8 @@ def query(scope: Scope, only: Filter) -> tuple[str, list[object]]:
         conditions.append(f"{STATE} = ?")
         parameters.append(only.state)
     if only.warnings:
-        conditions.append("json_extract(a.media, '$.warning') IS NOT NULL")
+        conditions.append(WARNED)
+        parameters += OUT_OF_RANGE
     sql = (
         f"SELECT l.folder, l.name, l.library, {STATE} AS state, a.kind, a.hash, l.size, l.mtime_ns, a.media,"
         " (SELECT group_concat(task) FROM (SELECT DISTINCT w.task AS task FROM work w"
@@ -117,7 +119,7 @@ def _listed(row: sqlite3.Row) -> Listed:
         date=media_date(taken, row["mtime_ns"]),
         taken=taken,
         tasks=tuple((row["tasks"] or "").split(",")) if row["tasks"] else (),
-        warning=media.get("warning"),
+        warning="; ".join(filter(None, [media.get("warning"), time_warning(row["mtime_ns"])])) or None,
         reason=row["reason"],
     )
 

@@ -13,6 +13,10 @@ from dataclasses import dataclass
 from mediaflow.catalog import fulltext, retries
 from mediaflow.catalog.database import storable
 from mediaflow.media.kinds import ending
+from mediaflow.media.times import OUT_OF_RANGE
+
+# A file of which something was left out or damaged, or whose modification time is one of two given limits.
+WARNED = "(json_extract(a.media, '$.warning') IS NOT NULL OR l.mtime_ns IN (?, ?))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,8 +231,8 @@ def warned_in(db: sqlite3.Connection, run: int) -> int:
     """How many files of a run have a warning: something of them was left out or damaged."""
     row = db.execute(
         "SELECT COUNT(*) FROM locations l JOIN assets a ON a.id = l.asset"
-        " WHERE l.run = ? AND l.gone IS NULL AND json_extract(a.media, '$.warning') IS NOT NULL",
-        (run,),
+        f" WHERE l.run = ? AND l.gone IS NULL AND {WARNED}",
+        (run, *OUT_OF_RANGE),
     ).fetchone()
     return int(row[0])
 

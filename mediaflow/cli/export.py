@@ -14,7 +14,7 @@ import typer
 
 from mediaflow.cli.arguments import Library, Paths, scope_of
 from mediaflow.cli.output import counted, note, print_json
-from mediaflow.names import readable
+from mediaflow.names import absolute_path, readable
 
 if TYPE_CHECKING:
     import sqlite3
@@ -46,6 +46,7 @@ def export(
 
     if out is not None and format is Format.jsonl:
         raise UsageError("--out is for subtitles. Findings: mediaflow export > findings.jsonl")
+    folder = None if out is None else Path(absolute_path(out))
     scope = scope_of(paths, library)
     with closing(connect()) as db:
         check_library(db, library)
@@ -54,10 +55,10 @@ def export(
         elif format is Format.jsonl:
             for description in describe_all(db, scope):
                 print_json(description)
-        elif out is None:
+        elif folder is None:
             _print_subtitles(db, scope, format)
         else:
-            _write_subtitles(db, scope, format, Path(out))
+            _write_subtitles(db, scope, format, folder)
 
 
 def _print_subtitles(db: sqlite3.Connection, scope: Scope, format: Format) -> None:

@@ -17,8 +17,9 @@ def print_description(description: dict[str, Any], location: sqlite3.Row) -> Non
     out.print(path_text(description["path"]))
     if location["gone"]:
         print(f"  not there any more since {when(location['gone'])}")
-    if "failed" in description:
-        print(f"  failed: {readable(description['failed']['reason'])}")
+    for state in ("failed", "skipped"):
+        if state in description:
+            print(f"  {state}: {readable(description[state]['reason'])}")
     media = dict(description["media"])
     warning, taken = media.pop("warning", None), media.pop("taken", None)
     if warning:

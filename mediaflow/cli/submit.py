@@ -54,7 +54,7 @@ def submit(
     with closing(open_catalog(Path(":memory:") if nothing_known else None)) as db:
         submitting.leave_out_emptied(db, plan)
         if dry_run:
-            _say_dry_run(*submitting.dry_run(db, plan), json)
+            _say_dry_run(*submitting.dry_run(db, plan), plan, json)
             _tell(plan)
             raise typer.Exit(1 if plan.problems else 0)
         planning.check_models(plan)
@@ -155,11 +155,15 @@ def _tell(plan: Plan) -> None:
 
 
 def _as_json(run: int, count: Count, plan: Plan) -> dict[str, object]:
-    """The answer; `skipped`, `endings` and `problems` only where there are any."""
+    answer: dict[str, object] = {"run": run, "files": count.files, "new": count.new, "known": count.known}
+    return answer | _left_out(count, plan)
+
+
+def _left_out(count: Count, plan: Plan) -> dict[str, object]:
+    """`skipped`, `endings` and `problems` of the answer, each only where there are any."""
     problems = [{"path": problem.path, "reason": problem.reason} for problem in plan.problems]
     more = {"skipped": dict(count.skipped), "endings": dict(count.endings), "problems": problems}
-    answer: dict[str, object] = {"run": run, "files": count.files, "new": count.new, "known": count.known}
-    return answer | {key: value for key, value in more.items() if value}
+    return {key: value for key, value in more.items() if value}
 
 
 def _say_count(run: int, count: Count, plan: Plan) -> None:
@@ -195,9 +199,10 @@ def _by_kind(kinds: Counter[str]) -> str:
     return ", ".join(parts + ([f"{rest:,} others"] if rest else []))
 
 
-def _say_dry_run(count: Count, lacking: int, json: bool) -> None:
+def _say_dry_run(count: Count, lacking: int, plan: Plan, json: bool) -> None:
     if json:
-        print_json({"files": count.files, "new": count.new, "known": count.known, "lacking": lacking})
+        answer = {"files": count.files, "new": count.new, "known": count.known, "lacking": lacking}
+        print_json(answer | _left_out(count, plan))
         return
     files = counted(count.files, "file")
     print(f"{files}: {count.new:,} new, {count.known:,} known, {lacking:,} incomplete.")

@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mediaflow.media.kinds import ending, excluding, hidden_or_system, reason_to_skip
-
-# Modification times (ns) that stand for all before 1677 and after 2262: SQLite's integers hold no others.
-OUT_OF_RANGE = (-(2**63), 2**63 - 1)
+from mediaflow.media.times import OUT_OF_RANGE
 
 
 class File(NamedTuple):

@@ -85,7 +85,8 @@ def _unusable(path: str) -> str:
 
 def told(problems: Sequence[Problem], advice: str) -> str:
     """All problems as one message, with what to do next."""
-    lines = [f"{readable(problem.path)} {problem.reason}." for problem in problems]
+    sentences = [f"{readable(problem.path)} {problem.reason}" for problem in problems]
+    lines = [sentence if sentence.endswith("?") else f"{sentence}." for sentence in sentences]
     return "\n".join([*lines, advice])
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from mediaflow.catalog import findings
 from mediaflow.catalog.locations import Scope, as_known
 from mediaflow.media.kinds import reason_to_skip
+from mediaflow.media.times import time_warning
 from mediaflow.names import readable
 
 SKIPPED = {
@@ -32,12 +33,17 @@ def describe(db: sqlite3.Connection, location: sqlite3.Row) -> dict[str, Any]:
         "size": location["size"],
         "modified": location["mtime_ns"] / 1e9,
     }
-    if location["reason"]:
+    if location["reason"] and location["state"] == "skipped":
+        answer["skipped"] = {"reason": location["reason"]}
+    elif location["reason"]:
         answer["failed"] = {"stage": "prepare", "reason": location["reason"]}
+    warning = time_warning(location["mtime_ns"])
     if location["asset"] is None:
-        return answer
+        return answer | ({"media": {"warning": warning}} if warning else {})
     asset = db.execute("SELECT * FROM assets WHERE id = ?", (location["asset"],)).fetchone()
     answer |= {"asset": asset["hash"], "kind": asset["kind"], "media": json.loads(asset["media"])}
+    if warning:
+        answer["media"]["warning"] = "; ".join(filter(None, [answer["media"].get("warning"), warning]))
     return answer | {"findings": findings.of(db, asset["id"])}
 
 

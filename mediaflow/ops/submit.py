@@ -15,7 +15,8 @@ from mediaflow.catalog import locations, runs, work
 from mediaflow.catalog.database import transaction
 from mediaflow.catalog.locations import Candidate, Scope
 from mediaflow.errors import UsageError
-from mediaflow.media.walk import OUT_OF_RANGE, Folder, walk
+from mediaflow.media.times import time_warning
+from mediaflow.media.walk import Folder, walk
 from mediaflow.names import readable
 from mediaflow.ops.plan import Plan, Problem, told
 from mediaflow.queues.jobs import PREPARE, NewJob, enqueue
@@ -119,12 +120,12 @@ def _compare(
     candidates, back = [], []
     for file in folder.files:
         row = known.pop(file.name, None)
+        warning = time_warning(file.mtime_ns)
+        if warning and (row is None or row.mtime_ns != file.mtime_ns):
+            plan.remarks.append(f"{readable(os.path.join(folder.path, file.name))}: {warning}.")
         if row is None:
             count.new += 1
             candidates.append(Candidate(folder.path, *file, None, folder.root))
-            if file.mtime_ns in OUT_OF_RANGE:
-                path = readable(os.path.join(folder.path, file.name))
-                plan.remarks.append(f"{path}: its modification time is out of range; the year is wrong.")
         elif (row.size, row.mtime_ns) != (file.size, file.mtime_ns):
             count.new += 1
             candidates.append(Candidate(folder.path, *file, row.changed, folder.root))

@@ -13,7 +13,7 @@ from mediaflow.catalog import locations
 from mediaflow.errors import MediaError, UsageError
 from mediaflow.index.vectors import of_asset
 from mediaflow.models import encoders
-from mediaflow.names import readable
+from mediaflow.names import absolute_path, readable
 from mediaflow.search.filters import Filter
 from mediaflow.search.fuse import Evidence
 from mediaflow.search.nearest import Look, nearest, query_vector
@@ -41,23 +41,21 @@ def evidence(searcher: Searcher, request: Request, filter: Filter) -> list[Evide
     else:
         assert request.like is not None
         reader = searcher.opened(space)
-        query, itself = _of_asset(
-            searcher, _absolute(os.path.expanduser(request.like)), reader, request.library
-        )
+        query, itself = _of_asset(searcher, _absolute(request.like), reader, request.library)
     # One more than requested: the example itself is left out.
     found = nearest(searcher.db, reader, query, Look(filter, ["image"], request.limit + 1))
     return [piece for piece in found if piece.asset != itself]
 
 
 def _absolute(path: str) -> str:
-    """The absolute path; UsageError for text that cannot be a path."""
+    """The absolute path; UsageError for an empty one, and for text that cannot be a path."""
+    absolute = absolute_path(path)
     try:
-        absolute = os.path.abspath(path)
-        os.fsencode(absolute)
+        encoded = os.fsencode(absolute)
     except UnicodeEncodeError:
-        absolute = "\0"
-    if not path or "\0" in absolute:
-        raise UsageError(f"{path!a} is no path.")
+        encoded = b"\0"
+    if b"\0" in encoded:
+        raise UsageError(f"{path!a} is not a path.")
     return absolute
 
 
