@@ -152,14 +152,14 @@ def test_half_a_jpeg_is_kept_with_a_warning(tmp_path: Path) -> None:
     ("name", "data", "reason"),
     [
         ("empty.jpg", b"", "the file is empty"),
-        ("page.jpg", b"<!DOCTYPE html><html><body>404</body></html>", r"not a media file \(a web page"),
-        ("letter.jpg", b"%PDF-1.7 and so on", r"not a media file \(a PDF document"),
-        ("text.jpg", "Grüße aus Wien".encode(), r"not a media file \(.*text"),
+        ("page.jpg", b"<!DOCTYPE html><html><body>404</body></html>", "it looks like a web page"),
+        ("letter.jpg", b"%PDF-1.7 and so on", "it looks like a PDF document"),
+        ("text.jpg", "Grüße aus Wien".encode(), "it looks like text"),
         ("zeros.jpg", bytes(600), "nothing but zeros"),
         ("cut.jpg", b"\xff\xd8\xff\xe0\x00\x10JFIF\x00", "a damaged JPEG image"),
         ("cut.png", b"\x89PNG\r\n\x1a\n\x00\x00", "a damaged PNG image"),
         ("cut.wav", b"RIFF\x00\x00\x00\x00WAVE", "a damaged WAV file"),
-        ("list.m3u8", b"#EXTM3U\n#EXTINF:1,\n/etc/passwd\n", r"not a media file \(.*text"),
+        ("list.m3u8", b"#EXTM3U\n#EXTINF:1,\n/etc/passwd\n", "it looks like text"),
     ],
 )
 def test_what_is_no_medium_is_refused_with_a_reason_for_a_person(
