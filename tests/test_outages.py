@@ -286,7 +286,7 @@ def test_what_has_failed_too_often_is_left_alone_until_it_is_retried(
     assert (done["done"], done["failed"]) == (3, 2)
     assert {failure["attempts"] for failure in answer("failures")} == {2}, "as often as the settings say"
     calls = len(installation.calls())
-    assert answer("submit", str(tmp_path / "pile"), "--wait", status=1)["failed"] == 2
+    assert answer("submit", str(tmp_path / "pile"), "--wait")["failed"] == 0, "not failures of this run"
     time.sleep(8)
     assert len(installation.calls()) == calls, "nobody tries them any more"
     assert "gave up after 2 attempts" in mediaflow("failures").stdout

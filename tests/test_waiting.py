@@ -115,7 +115,7 @@ def test_an_up_that_a_person_started_stays_when_a_submit_is_killed(
 def test_an_up_that_a_person_asks_for_meanwhile_stays_after_the_submit(
     alone: Installation, tmp_path: Path
 ) -> None:
-    paint_many(tmp_path / "pile", 6, "cyan")
+    paint_many(tmp_path / "pile", 16, "cyan")
     process = waiting("submit", str(tmp_path / "pile"))
     until(alone.calls, "work has begun")
     assert "is up already" in mediaflow("up", "--detach").stderr
