@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mediaflow.errors import ConfigError
+from mediaflow.errors import ConfigError, MediaflowError
 
 
 class Section(BaseModel):
@@ -35,7 +35,7 @@ def read_settings(
     """
     path, own = files
     tree, origins = _read(path)
-    if own.exists():
+    if is_there(own):
         differing, places = _read(own)
         tree = _merge(tree, differing)
         origins |= places
@@ -55,6 +55,19 @@ def read_settings(
     except ValidationError as error:
         known = [prefix + name for name in (*skip, *(key.upper() for key in form.model_fields))]
         raise ConfigError(_explain(error, origins, path, known)) from None
+
+
+def is_there(path: Path) -> bool:
+    """Whether a user's own file exists. Raises MediaflowError where its folder is closed to this user."""
+    from mediaflow.access import denial  # which itself asks the settings for folders
+
+    try:
+        path.stat()
+    except PermissionError:
+        raise MediaflowError(denial(path)) from None
+    except OSError:
+        return False
+    return True
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], str]]:

@@ -155,15 +155,15 @@ def _tell(plan: Plan) -> None:
 
 
 def _as_json(run: int, count: Count, plan: Plan) -> dict[str, object]:
+    """The answer; `skipped`, `endings` and `problems` only where there are any."""
     answer: dict[str, object] = {"run": run, "files": count.files, "new": count.new, "known": count.known}
-    return answer | _left_out(count, plan)
+    skipped = {"skipped": dict(count.skipped), "endings": dict(count.endings)}
+    return answer | {key: value for key, value in skipped.items() if value} | _problems(plan)
 
 
-def _left_out(count: Count, plan: Plan) -> dict[str, object]:
-    """`skipped`, `endings` and `problems` of the answer, each only where there are any."""
+def _problems(plan: Plan) -> dict[str, object]:
     problems = [{"path": problem.path, "reason": problem.reason} for problem in plan.problems]
-    more = {"skipped": dict(count.skipped), "endings": dict(count.endings), "problems": problems}
-    return {key: value for key, value in more.items() if value}
+    return {"problems": problems} if problems else {}
 
 
 def _say_count(run: int, count: Count, plan: Plan) -> None:
@@ -202,7 +202,7 @@ def _by_kind(kinds: Counter[str]) -> str:
 def _say_dry_run(count: Count, lacking: int, plan: Plan, json: bool) -> None:
     if json:
         answer = {"files": count.files, "new": count.new, "known": count.known, "lacking": lacking}
-        print_json(answer | _left_out(count, plan))
+        print_json(answer | _problems(plan))
         return
     files = counted(count.files, "file")
     print(f"{files}: {count.new:,} new, {count.known:,} known, {lacking:,} incomplete.")

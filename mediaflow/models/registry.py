@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from mediaflow import settings
+from mediaflow.configuration import is_there
 from mediaflow.errors import ConfigError, UsageError
 
 Kind = Literal["pypi", "hf", "file"]
@@ -130,7 +131,7 @@ def load_registry(path: Path | None = None) -> dict[str, Model]:
     if path:
         return _load(path)
     own = settings.user_configs() / "models.yaml"
-    return _load(settings.configs() / "models.yaml") | (_load(own) if own.exists() else {})
+    return _load(settings.configs() / "models.yaml") | (_load(own) if is_there(own) else {})
 
 
 def find_model(name: str) -> Model:
