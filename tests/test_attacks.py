@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from mediaflow.errors import MediaError
-from mediaflow.media import content, images
+from mediaflow.media import content, images, pages
 from mediaflow.media.prepare import make_rendition
 from mediaflow.media.rendition import Rendition
 from mediaflow.media.tiff import MOST_COUNTED, page_count
@@ -96,7 +96,7 @@ def test_formats_that_are_decoded_in_several_copies_have_a_lower_limit(form: str
         format, width, height = form, side, side
 
     with pytest.raises(MediaError, match="the image claims"):
-        images._check_size(Claim())  # type: ignore[arg-type]
+        images.check_size(Claim())  # type: ignore[arg-type]
     assert side * side < images.MAX_PIXELS
 
 
@@ -154,7 +154,7 @@ def test_a_scan_whose_pages_are_all_in_order_has_no_warning(tmp_path: Path) -> N
 
 
 def test_the_pages_of_a_scan_have_a_limit_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "ALL_PIXELS", 2_500)
+    monkeypatch.setattr(pages, "ALL_PIXELS", 2_500)
     rendition = render(write(tmp_path, "scan.tif", attacks.tiff([(40, 25)] * 9)))
     assert rendition.media["warning"] == "only the first 3 of 9 pages were read"
 

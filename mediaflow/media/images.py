@@ -1,4 +1,4 @@
-"""Photos, scans and animations: decoded, upright, in sRGB, page by page."""
+"""Image files: opened, and a page of one decoded, upright, in sRGB."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import io
 import struct
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -18,8 +18,6 @@ from mediaflow.media.content import IMAGE_FORMATS, image_name, read_head, unread
 from mediaflow.media.exif import is_photo, orientation
 from mediaflow.media.lettering import is_mostly_ground, side_for_lettering
 from mediaflow.media.pixels import is_too_long, longest_side, reduce, shrink, to_srgb
-from mediaflow.media.seen import Seen
-from mediaflow.media.tiff import MOST_COUNTED, page_count
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -27,12 +25,8 @@ if TYPE_CHECKING:
 MAX_PIXELS = 210_000_000  # a 200-megapixel phone photo passes; decoded, it takes up to 1.4 GB
 MAX_BYTES = 2_000_000_000
 _COSTS = {"WEBP": 16, "AVIF": 13, "HEIF": 10}  # bytes a pixel of decoders that hold several copies
-ALL_PIXELS = 10 * MAX_PIXELS  # of all pages of a file together
-MAX_FRAMES = 1000  # of an animation that are looked at
-_SEVERAL_FRAMES = ("GIF", "PNG", "WEBP", "AVIF", "HEIF")
 _METADATA_AT_END = ("PNG", "TIFF")  # what follows the pixels is parsed when they are decoded
 _BARE = "mediaflow:bare"
-_FRAMES_A_PAGE = 4  # a scan may hold thumbnails and the like between its pages
 # What Pillow's plugins let through when a file is damaged, besides errors of reading it.
 DAMAGED = (OSError, ValueError, SyntaxError, RuntimeError, EOFError, LookupError, TypeError, ArithmeticError,
            struct.error, zlib.error)  # fmt: skip
@@ -75,9 +69,9 @@ def open_image(file: BinaryIO) -> Image.Image | None:
     except DAMAGED as error:
         bare = _open_bare(file)
         if bare is None:
-            raise _damaged(name, error) from None
+            raise damaged(name, error) from None
         image = bare
-    _check_size(image)
+    check_size(image)
     return image
 
 
@@ -91,7 +85,7 @@ def _open(file: BinaryIO) -> Image.Image:
     from PIL import Image
 
     pillow_heif.register_heif_opener()
-    Image.MAX_IMAGE_PIXELS = None  # _check_size has a reason that a person understands
+    Image.MAX_IMAGE_PIXELS = None  # check_size has a reason that a person understands
     warnings.filterwarnings("ignore", module="PIL")
     return Image.open(file, formats=IMAGE_FORMATS)
 
@@ -109,107 +103,6 @@ def _open_bare(file: BinaryIO) -> Image.Image | None:
     return image
 
 
-def pages(image: Image.Image, pixels: int, most: int, warn: Callable[[str], None]) -> Iterator[Page]:
-    """The pages of an image file; `warn` is told what is left out or damaged.
-
-    A photo is one page. Of a multi-page TIFF come up to `most` pages, of an animation or a collection of
-    photos (HEIC) the frames that differ, and no more than ALL_PIXELS together. No picture is longer than
-    `longest_side` allows. Raises MediaError where no page can be decoded.
-    """
-    if image.format == "TIFF":
-        return _scan(image, pixels, most, warn)
-    if image.format in _SEVERAL_FRAMES:
-        return _frames(image, pixels, most, warn)
-    return iter([_decode_first(image, pixels, warn)])
-
-
-def _scan(image: Image.Image, pixels: int, most: int, warn: Callable[[str], None]) -> Iterator[Page]:
-    several = count(image)
-    full = [] if several == 1 or not _is_reduced(image) else [0]  # the first may be a thumbnail of the next
-    number = spent = done = 0
-    first: Exception | None = None
-    for frame in [*range(len(full), several), *full]:
-        if number == most or frame == most * _FRAMES_A_PAGE or spent > ALL_PIXELS or (frame in full and done):
-            break
-        try:
-            if frame or done or full:
-                image.seek(frame)
-                _check_size(image)
-            spent += image.width * image.height
-            if frame and _is_reduced(image):
-                continue
-            number += 1
-            page = _decode(image, pixels, warn)
-        except (MediaError, *DAMAGED) as error:
-            first = first or error
-            warn("some pages are damaged: they were left out")
-            continue
-        done += 1
-        yield replace(page, number=number if several > 1 else None)
-    if first and not done:
-        raise _damaged(image.format, first) from None
-    if image.tell() + 1 < several and not full:
-        warn(f"only the first {number} of {_in_words(several)} pages were read")
-
-
-def _frames(image: Image.Image, pixels: int, most: int, warn: Callable[[str], None]) -> Iterator[Page]:
-    """The frames that differ from each other: with their times, or numbered where they have none."""
-    seen = Seen()
-    page = _decode_first(image, pixels, warn)
-    is_timed = image.format != "HEIF"
-    spent, time, number = image.width * image.height, _duration(image), 1
-    seen.is_new(page.image)
-    yield replace(page, number=None if is_timed else 1, time=0.0 if is_timed else None)
-    for frame in _others(image):
-        if frame >= MAX_FRAMES or spent > ALL_PIXELS or (number == most and not is_timed):
-            warn(f"only the first {frame:,} frames were looked at")
-            return
-        try:
-            image.seek(frame)
-            _check_size(image)
-            spent += image.width * image.height
-            page = _decode(image, pixels, warn)
-        except EOFError:
-            return
-        except (MediaError, *DAMAGED):
-            warn("some frames are damaged: they were left out")
-            if is_timed:  # the next frames are drawn over this one
-                return
-            continue
-        if seen.is_new(page.image):
-            number += 1
-            yield replace(
-                page, number=None if is_timed else number, time=round(time, 3) if is_timed else None
-            )
-        time += _duration(image)
-
-
-def _others(image: Image.Image) -> Iterator[int]:
-    """The frames besides the one that is shown first; an animation's are not counted in advance."""
-    first = image.tell()
-    known = getattr(image, "n_frames", 1) if image.format != "GIF" else MAX_FRAMES + 1
-    return (frame for frame in range(known) if frame != first)
-
-
-def _duration(image: Image.Image) -> float:
-    """Seconds that the frame is shown; programs that show animations take none for a tenth."""
-    duration = image.info.get("duration")
-    return duration / 1000 if isinstance(duration, int | float) and 0 < duration < 1e7 else 0.1
-
-
-def count(image: Image.Image) -> int:
-    """How many pages a TIFF file has, at most MOST_COUNTED."""
-    file: BinaryIO = image.fp  # type: ignore[attr-defined]
-    at = file.tell()
-    found = page_count(file)
-    file.seek(at)
-    return max(1, found)
-
-
-def _in_words(count: int) -> str:
-    return f"{count:,}" if count < MOST_COUNTED else f"{MOST_COUNTED:,} or more"
-
-
 def encode(image: Image.Image, form: str, quality: int) -> bytes:
     """The image as the bytes of a JPEG (4:4:4) or WebP file."""
     buffer = io.BytesIO()
@@ -218,7 +111,8 @@ def encode(image: Image.Image, form: str, quality: int) -> bytes:
     return buffer.getvalue()
 
 
-def _check_size(image: Image.Image) -> None:
+def check_size(image: Image.Image) -> None:
+    """Raise MediaError for an image that is larger than MAX_PIXELS, or that its decoder has no memory for."""
     most = min(MAX_PIXELS, MAX_BYTES // _COSTS.get(image.format or "", 1))
     if image.width * image.height > most:
         raise MediaError(
@@ -227,15 +121,16 @@ def _check_size(image: Image.Image) -> None:
         )
 
 
-def _decode_first(image: Image.Image, pixels: int, warn: Callable[[str], None]) -> Page:
+def decode_first(image: Image.Image, pixels: int, warn: Callable[[str], None]) -> Page:
     """The page without which an image is of no use. Raises MediaError where it cannot be decoded."""
     try:
-        return _decode(image, pixels, warn)
+        return decode(image, pixels, warn)
     except DAMAGED as error:
-        raise _damaged(image.format, error) from None
+        raise damaged(image.format, error) from None
 
 
-def _decode(image: Image.Image, pixels: int, warn: Callable[[str], None]) -> Page:
+def decode(image: Image.Image, pixels: int, warn: Callable[[str], None]) -> Page:
+    """The current page of an image, decoded. Raises MediaError where too little of it can be."""
     size = image.size
     longest = longest_side(size, pixels)
     loaded, warning = _load_small(image, longest)
@@ -328,13 +223,8 @@ def _filled(image: Image.Image) -> float:
     return 0.0 if not differs.size else float(differs[-1] + 1) / image.height
 
 
-def _is_reduced(image: Image.Image) -> bool:
-    """Whether a TIFF page is but a thumbnail of another (NewSubfileType, TIFF 6.0 section 8)."""
-    tags = getattr(image, "tag_v2", {})
-    return bool(int(tags.get(254, 0) or 0) & 1)
-
-
-def _damaged(name: str | None, error: Exception) -> MediaError:
+def damaged(name: str | None, error: Exception) -> MediaError:
+    """The failure to decode an image, for a person."""
     if isinstance(error, MediaError):
         return error
     if isinstance(error, OSError) and error.errno:  # the disk's, not the decoder's

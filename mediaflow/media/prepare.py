@@ -17,6 +17,7 @@ from mediaflow.media.content import hash_of, not_media, read_head, unreadable
 from mediaflow.media.descriptions import describe
 from mediaflow.media.frames import Frames, Still
 from mediaflow.media.originals import open_original, state
+from mediaflow.media.pages import pages as pages_of
 from mediaflow.media.pixels import shrink
 from mediaflow.media.rendition import Kind, Picture, Rendition
 from mediaflow.media.seen import is_blank
@@ -101,8 +102,8 @@ def _make_image(image: Image.Image, asset: str, folder: Path, settings: Renditio
     media: dict[str, Any] = {}
     said: list[str] = []
     with image:
-        pages = images.pages(image, settings.pixels, settings.max_pages, said.append)
-        for written, page in enumerate(pages, 1):
+        found = pages_of(image, settings.pixels, settings.max_pages, said.append)
+        for written, page in enumerate(found, 1):
             if not media:
                 media = exif.describe(image, page.size)
             if len(blanks) == len(pictures):  # the thumbnail shows the first picture with anything on it
