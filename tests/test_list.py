@@ -191,7 +191,7 @@ def test_the_libraries_are_listed_with_what_they_hold(known: Path) -> None:
     ("arguments", "status", "words"),
     [
         (["search", "zebra", "--in", "name"], 0, "Nothing found in library 'default'."),
-        (["search", "x", "--library", "scan"], 2, "There is no library 'scan'. Libraries: default, scans."),
+        (["search", "x", "--library", "scan"], 0, "There is no library 'scan'. Libraries: default, scans."),
         (["list", "--library", "scan"], 2, "There is no library 'scan'. Libraries: default, scans."),
         (["export", "--library", "scan"], 2, "There is no library 'scan'. Libraries: default, scans."),
         (["list", "/nowhere"], 0, "/nowhere is not in library 'default'."),

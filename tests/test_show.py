@@ -78,10 +78,10 @@ def test_what_was_left_out_and_when_it_was_taken_is_shown(known: Path) -> None:
 @pytest.mark.slow
 def test_a_file_that_was_skipped_did_not_fail(known: Path) -> None:
     shown = run(known, "show", "/pile/lost-ending").stdout
-    assert b"skipped: not a media file: it looks like text" in shown
+    assert b"skipped: not a media file (text)" in shown
     assert b"failed" not in shown
     answer = json.loads(run(known, "show", "/pile/lost-ending", "--json").stdout)
-    assert answer["skipped"] == {"reason": "not a media file: it looks like text"}
+    assert answer["skipped"] == {"reason": "not a media file (text)"}
     assert "failed" not in answer
     assert b"lost-ending\tskipped\t" in run(known, "list", "--state", "skipped").stdout
 

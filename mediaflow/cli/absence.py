@@ -15,10 +15,17 @@ NOTHING_SUBMITTED = "Nothing was submitted yet. Begin with: mediaflow submit --w
 
 def check_library(db: sqlite3.Connection, library: str) -> None:
     """Raise UsageError for a library that does not exist, where others do."""
+    if unknown := unknown_library(db, library):
+        raise UsageError(unknown)
+
+
+def unknown_library(db: sqlite3.Connection, library: str) -> str | None:
+    """The message for a library that does not exist, where others do."""
     known = listing.library_names(db)
-    if known and library not in known:
-        names = ", ".join(readable(name) for name in known)
-        raise UsageError(f"There is no library '{readable(library)}'. Libraries: {names}.")
+    if not known or library in known:
+        return None
+    names = ", ".join(readable(name) for name in known)
+    return f"There is no library '{readable(library)}'. Libraries: {names}."
 
 
 def explain_absence(db: sqlite3.Connection, scope: Scope) -> str | None:

@@ -36,7 +36,9 @@ def show(path: Annotated[str, typer.Argument(help="A file that was submitted.")]
         if location is None:
             raise UsageError(why_unknown(absolute))
         answer = describe(db, location)
-        answer["locations"] = locations_of(db, location)
+        everywhere = locations_of(db, location)
+        if len(everywhere) > 1:
+            answer["locations"] = everywhere
     if json:
         print_json(answer)
     else:

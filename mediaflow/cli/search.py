@@ -73,7 +73,6 @@ def search(
 ) -> None:
     """Find files by picture, text, speech or name. Give words, --image or --like."""
     from mediaflow.catalog.database import connect
-    from mediaflow.cli.absence import check_library
     from mediaflow.cli.dates import period
     from mediaflow.search.engine import Searcher
     from mediaflow.search.request import Request
@@ -93,7 +92,6 @@ def search(
         limit=limit,
     )
     with closing(connect()) as db:
-        check_library(db, library)
         searcher = Searcher(db)
         if words == ["-"]:
             _batch(searcher, request)
@@ -116,13 +114,14 @@ def search(
 
 def _say_what_is_missing(db: sqlite3.Connection, request: Request, shown: int, weak: int) -> None:
     from mediaflow.catalog.locations import Scope
-    from mediaflow.cli.absence import explain_absence
+    from mediaflow.cli.absence import explain_absence, unknown_library
     from mediaflow.cli.output import counted
     from mediaflow.names import readable
 
     if not shown:
         nothing = f"Nothing found in library '{readable(request.library)}'."
-        note(explain_absence(db, Scope(request.library)) or nothing)
+        unknown = unknown_library(db, request.library)
+        note(unknown or explain_absence(db, Scope(request.library)) or nothing)
     if weak:
         verb = "is" if weak == 1 else "are"
         note(f"{counted(weak, 'weaker match')} {verb} not shown; --json has all.")

@@ -32,7 +32,7 @@ def print_description(description: dict[str, Any], location: sqlite3.Row) -> Non
     print(f"  library {readable(description['library'])}")
     if description["asset"]:
         print(f"  asset {description['asset']}")
-    _print_copies(description["locations"][1:])
+    _print_copies(description.get("locations", [])[1:])
     for task, finding in description["findings"].items():
         print(f"{task} ({finding['model']}, {finding['seconds']:.2f} s)")
         for line in _lines(task, finding):
