@@ -165,7 +165,7 @@ class Transcribe(Task):
                     yield each.speech, each.window.part(*span), language
                 continue
             each.speech.words.extend(words)
-            if words:  # where the model hears nothing in the whole window, nobody speaks
+            if words:  # a window without any words holds no speech
                 here = [Word(w.start - each.window.start, w.end - each.window.start, w.text) for w in words]
                 for span in uncovered(each.window.spans, here):
                     window = each.window.part(*span)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mediaflow.catalog.database import connect
-from mediaflow.ops.show import forms_of, why_unknown
+from mediaflow.ops.show import why_unknown
 from tests.installation import paint
 from tests.known import YEAR_2020, build, run, said
 
@@ -43,13 +43,6 @@ def test_a_file_that_is_not_known_is_told_why(tmp_path: Path, name: str, words: 
     assert words in said_of_it
     assert ("Submit it" in said_of_it) == (name == "x.png")
     assert "is a folder" in why_unknown(str(tmp_path))
-
-
-def test_a_path_is_looked_for_in_both_forms_of_its_letters() -> None:
-    composed, decomposed = (unicodedata.normalize(form, "/Café/Å.png") for form in ("NFC", "NFD"))
-    assert forms_of(composed) == [composed.encode(), decomposed.encode()]
-    assert forms_of(decomposed) == [decomposed.encode(), composed.encode()]
-    assert forms_of("/plain.png") == [b"/plain.png"]
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from contextlib import closing
 from typing import TYPE_CHECKING, Annotated
@@ -27,12 +28,11 @@ def show(path: Annotated[str, typer.Argument(help="A file that was submitted.")]
     from mediaflow.catalog.database import connect
     from mediaflow.cli.show import print_description
     from mediaflow.errors import UsageError
-    from mediaflow.ops.show import describe, forms_of, locations_of, why_unknown
+    from mediaflow.ops.show import describe, locations_of, why_unknown
 
     absolute = absolute_path(path)
     with closing(connect()) as db:
-        known = (locations.of_path(db, form) for form in forms_of(absolute))
-        location = next((each for each in known if each is not None), None)
+        location = locations.of_path(db, os.fsencode(absolute))
         if location is None:
             raise UsageError(why_unknown(absolute))
         answer = describe(db, location)

@@ -10,7 +10,7 @@ _BLOCK = 200  # levels (10 s) that are compared together
 _LAG = 4  # levels (0.2 s) by which codecs may delay one track against another
 _LIVELY = 3.0  # decibels of spread below which a block holds nothing to compare
 _ALIKE = 0.9  # correlation of the loudness of two mixes of the same sound
-# Part of the blocks that must be alike: a dub or a commentary differs wherever somebody speaks.
+# Part of the blocks that must be alike: a dub or a commentary differs during speech.
 _NEARLY_ALL = 0.95
 _QUIET = 30  # decibels above the floor, below which a twentieth of a second says nothing (-70 dB)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -74,12 +73,6 @@ def locations_of(db: sqlite3.Connection, location: sqlite3.Row) -> list[dict[str
         }
         for row in rows
     ]
-
-
-def forms_of(path: str) -> list[bytes]:
-    """The path as given, composed (NFC) and decomposed (NFD), as other systems write it."""
-    forms = [path, unicodedata.normalize("NFC", path), unicodedata.normalize("NFD", path)]
-    return list(dict.fromkeys(os.fsencode(form) for form in forms))
 
 
 def why_unknown(path: str) -> str:
